@@ -1,0 +1,3 @@
+"""The controller: REST API, lab lifecycle, runs of experiments and the command line."""
+
+VERSION = "0.1.0"
