@@ -1,0 +1,191 @@
+"""What a machine agent is asked, from the other side of its Unix socket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, cast
+
+from agents.errors import AgentError
+from agents.transport import UnixTransport, path_of
+
+__all__ = ["AgentError", "Json", "Machine", "MachineClient"]
+
+Json = dict[str, Any]
+
+SLOW_S = 600.0
+"""Seconds allowed to deploy or destroy a lab; 200 hosts take a few."""
+USUAL_S = 120.0
+"""Seconds allowed to anything else: a workload may have to load itself on a small CPU budget."""
+
+
+class Machine(Protocol):
+    """One machine, as the orchestrator and the experiments see it.
+
+    `MachineClient` is the real one. Every method raises `AgentError`.
+    """
+
+    async def health(self) -> Json:
+        """{"status": "ok", "pid", "run_root", "labs": number}."""
+        ...
+
+    async def deploy(self, lab: str, topology: Mapping[str, Any]) -> Json:
+        """Deploys `topology` (the JSON of `topologies.model.Topology`) and returns the lab's Record.
+
+        A lab of the same name and topology is returned as it is; of another topology it is a 409.
+        """
+        ...
+
+    async def labs(self) -> list[Json]:
+        """The deployed labs: [{"lab", "topology": name, "hosts": [names], "networks": [names]}]."""
+        ...
+
+    async def lab(self, lab: str) -> Json:
+        """The fields of the lab's Record, and "agents": {host: {"state": "none" | "starting" |
+        "running" | "failed", "pid": int | None, "message": str}}."""
+        ...
+
+    async def destroy(self, lab: str) -> None:
+        """Destroys the lab and all that runs in it; a lab that is not there is destroyed already."""
+        ...
+
+    async def counters(self, lab: str) -> dict[str, int]:
+        """Cumulative counters of the lab's interfaces, shapers and networks."""
+        ...
+
+    async def set_network(self, lab: str, network: str, rate_mbps: float | None) -> Json:
+        """Changes a network's rate (Mb/s, None: not shaped) without a gap; returns the lab's Record."""
+        ...
+
+    async def set_budget(self, lab: str, host: str, quota_us: int | None, period_us: int) -> None:
+        """Lets the host's work have `quota_us` of CPU time per `period_us`; None: no limit."""
+        ...
+
+    async def set_hogs(self, lab: str, host: str, count: int) -> Json:
+        """Makes exactly `count` CPU hogs compete on the host: {"count", "running", "pids"}."""
+        ...
+
+    async def host_counters(self, lab: str, host: str) -> dict[str, int]:
+        """Cumulative counters of the host: CPU by group, UDP, IP, softirq; and `hogs.running`."""
+        ...
+
+    async def start(self, lab: str, host: str, spec: Mapping[str, Any]) -> str:
+        """Starts {"workload", "system", "params"}; returns its id once it said that it is ready."""
+        ...
+
+    async def workloads(self, lab: str, host: str) -> list[Json]:
+        """The states, as of `workload`, of what runs and of what ended lately, oldest first."""
+        ...
+
+    async def workload(self, lab: str, host: str, workload_id: str, wait_s: float = 0.0) -> Json:
+        """A workload's state; waits up to `wait_s` (at most 30 s) for it to end, without polling it.
+
+        {"id", "workload", "system", "pid", "state": "running" | "done" | "failed", "message",
+        "counters": {name: int}, "result": {...} | None, "manager": the manager's state | None}
+        """
+        ...
+
+    async def tell(self, lab: str, host: str, workload_id: str, command: Mapping[str, Any]) -> None:
+        """Hands a running workload a command, such as {"command": "expect", "count": 1000}."""
+        ...
+
+    async def stop(self, lab: str, host: str, workload_id: str) -> Json:
+        """Stops a workload (one that has ended stays as it is) and returns its final state."""
+        ...
+
+    async def metrics(self, lab: str, host: str) -> str:
+        """The host's metrics in Prometheus' text format."""
+        ...
+
+    async def exec(self, lab: str, host: str, argv: Sequence[str]) -> Json:
+        """Runs a command on the host, without a shell, for at most 30 s: {"exit", "stdout", "stderr",
+        "truncated"}; `exit` is negative for a signal."""
+        ...
+
+
+class MachineClient:
+    """A `Machine` over the machine agent's Unix socket; an async context manager.
+
+    `epitaph` may say how the agent's process ended; whoever started it knows, the socket does not.
+    """
+
+    def __init__(self, socket_path: Path | str, epitaph: Callable[[], str | None] | None = None) -> None:
+        self.socket_path = Path(socket_path)
+        self._transport = UnixTransport(socket_path, "the machine agent", epitaph)
+
+    async def __aenter__(self) -> MachineClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Gives the connections back; a later request opens new ones."""
+        await self._transport.close()
+
+    async def health(self) -> Json:
+        return await self._json("GET", "/health")
+
+    async def deploy(self, lab: str, topology: Mapping[str, Any]) -> Json:
+        return await self._json("PUT", path_of("labs", lab), dict(topology), timeout_s=SLOW_S)
+
+    async def labs(self) -> list[Json]:
+        return cast(list[Json], (await self._json("GET", "/labs"))["labs"])
+
+    async def lab(self, lab: str) -> Json:
+        return await self._json("GET", path_of("labs", lab))
+
+    async def destroy(self, lab: str) -> None:
+        await self._text("DELETE", path_of("labs", lab), timeout_s=SLOW_S)
+
+    async def counters(self, lab: str) -> dict[str, int]:
+        return await self._json("GET", path_of("labs", lab, "counters"))
+
+    async def set_network(self, lab: str, network: str, rate_mbps: float | None) -> Json:
+        return await self._json("PUT", path_of("labs", lab, "networks", network), {"rate_mbps": rate_mbps})
+
+    async def set_budget(self, lab: str, host: str, quota_us: int | None, period_us: int) -> None:
+        body = {"quota_us": quota_us, "period_us": period_us}
+        await self._text("PUT", path_of("labs", lab, "hosts", host, "budget"), body)
+
+    async def set_hogs(self, lab: str, host: str, count: int) -> Json:
+        return await self._json("PUT", path_of("labs", lab, "hosts", host, "hogs"), {"count": count})
+
+    async def host_counters(self, lab: str, host: str) -> dict[str, int]:
+        return await self._json("GET", path_of("labs", lab, "hosts", host, "counters"))
+
+    async def start(self, lab: str, host: str, spec: Mapping[str, Any]) -> str:
+        answer = await self._json("POST", path_of("labs", lab, "hosts", host, "workloads"), dict(spec))
+        return str(answer["id"])
+
+    async def workloads(self, lab: str, host: str) -> list[Json]:
+        answer = await self._json("GET", path_of("labs", lab, "hosts", host, "workloads"))
+        return cast(list[Json], answer["workloads"])
+
+    async def workload(self, lab: str, host: str, workload_id: str, wait_s: float = 0.0) -> Json:
+        path = path_of("labs", lab, "hosts", host, "workloads", workload_id)
+        return await self._json("GET", path + (f"?wait_s={wait_s:g}" if wait_s else ""))
+
+    async def tell(self, lab: str, host: str, workload_id: str, command: Mapping[str, Any]) -> None:
+        path = path_of("labs", lab, "hosts", host, "workloads", workload_id, "commands")
+        await self._text("POST", path, dict(command))
+
+    async def stop(self, lab: str, host: str, workload_id: str) -> Json:
+        return await self._json("DELETE", path_of("labs", lab, "hosts", host, "workloads", workload_id))
+
+    async def metrics(self, lab: str, host: str) -> str:
+        return await self._text("GET", path_of("labs", lab, "hosts", host, "metrics"))
+
+    async def exec(self, lab: str, host: str, argv: Sequence[str]) -> Json:
+        return await self._json("POST", path_of("labs", lab, "hosts", host, "exec"), {"argv": list(argv)})
+
+    async def _json(self, method: str, path: str, body: Any = None, timeout_s: float = USUAL_S) -> Json:
+        content = await self._transport.request(method, path, body, timeout_s=timeout_s)
+        return cast(Json, json.loads(content))
+
+    async def _text(self, method: str, path: str, body: Any = None, timeout_s: float = USUAL_S) -> str:
+        return (await self._transport.request(method, path, body, timeout_s=timeout_s)).decode()

@@ -1,0 +1,91 @@
+"""The web side of `agents.errors`: aiohttp handlers raise `Problem`, clients get problem+json."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from aiohttp import web
+
+from agents.errors import Problem
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+
+    Model = TypeVar("Model", bound=BaseModel)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+BODY_LIMIT = 1 << 20
+"""Bytes of the largest request body any service reads (`client_max_size` of its application)."""
+
+log = logging.getLogger(__name__)
+
+
+def problem_response(problem: Problem) -> web.Response:
+    """The answer that tells `problem`."""
+    return web.Response(
+        status=problem.status,
+        text=json.dumps(problem.document()),
+        content_type="application/problem+json",
+    )
+
+
+@web.middleware
+async def problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turns whatever a handler raises into problem+json; a programming error is logged and is a 500."""
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return problem_response(problem)
+    except web.HTTPRequestEntityTooLarge:
+        return problem_response(Problem(413, f"the request's body is longer than {BODY_LIMIT} bytes"))
+    except web.HTTPMethodNotAllowed as error:
+        allowed = ", ".join(sorted(error.allowed_methods))
+        answer = problem_response(
+            Problem(405, f"{request.path} does not answer {request.method}; it answers {allowed}")
+        )
+        answer.headers["Allow"] = allowed
+        return answer
+    except web.HTTPNotFound:
+        return problem_response(Problem(404, f"there is nothing at {request.path}"))
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return problem_response(Problem(error.status, error.text or error.reason))
+    except Exception as error:
+        log.exception("%s %s failed", request.method, request.path)
+        return problem_response(Problem(500, f"{request.method} {request.path} failed: {error!r}"))
+
+
+async def read_json(request: web.Request) -> Any:
+    """The request's JSON body. Raises `Problem` 400 when it is none."""
+    body = await request.read()
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Problem(400, f"the request's body is not JSON: {error}") from None
+
+
+async def read_model(request: web.Request, model: type[Model]) -> Model:
+    """The request's JSON body as `model`. Raises `Problem` 400 or 422, which names the field at fault."""
+    from pydantic import ValidationError  # not at the top: host agents must start fast without it
+
+    body = await read_json(request)
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise invalid(error) from None
+
+
+def invalid(error: ValidationError) -> Problem:
+    """The 422 that tells what a pydantic model refused."""
+    found = [
+        {"place": ".".join(str(part) for part in one["loc"]), "message": one["msg"]}
+        for one in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    first = found[0]
+    where = f"{first['place']}: " if first["place"] else ""
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return Problem(422, f"{where}{first['message']}{more}", first["place"] or None, found[:20])
