@@ -1,4 +1,4 @@
-"""What holds for every test: root tests are skipped where they cannot run, and the machine is left as it was found."""
+"""For every test: root tests are skipped where they cannot run, and the machine is left as it was found."""
 
 import os
 from collections.abc import Iterator
