@@ -1,0 +1,20 @@
+"""`python -m topologies.schema` writes `schema.json`, the published JSON Schema of a topology file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from topologies.model import Topology
+
+SCHEMA_FILE = Path(__file__).with_name("schema.json")
+
+
+def schema_text() -> str:
+    """The schema as it is published, with a final newline."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Topology.model_json_schema()}
+    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    SCHEMA_FILE.write_text(schema_text(), encoding="utf-8")
