@@ -1,0 +1,1 @@
+"""libshipping: Container Shipping in user space, the I/O systems beside it, and the workloads."""

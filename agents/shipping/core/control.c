@@ -1,0 +1,273 @@
+/* The manager's socket: processes attach, open and close endpoints, ask for containers. Untrusted requests. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "manager.h"
+#include "protocol.h"
+
+enum { MIN_QUEUE = 16, MAX_QUEUE = 65536, FIRST_EPHEMERAL = 49152 };
+
+int cs_control_open(struct cs_manager *m, const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path)
+        return -ENAMETOOLONG;
+    strcpy(address.sun_path, path);
+    m->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (m->listener < 0)
+        return -errno;
+    if (fchmod(m->listener, 0600) < 0 || bind(m->listener, (struct sockaddr *)&address, sizeof address) < 0)
+        return -errno;
+    strcpy(m->socket, path); /* ours to unlink from here on */
+    return listen(m->listener, CS_PROCESSES) < 0 ? -errno : 0;
+}
+
+void cs_control_accept(struct cs_manager *m)
+{
+    int fd = accept4(m->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0)
+        return;
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == geteuid() || peer.uid == 0))
+        for (uint32_t i = 0; i < CS_PROCESSES; i++)
+            if (m->process[i] < 0) {
+                m->process[i] = fd;
+                return;
+            }
+    close(fd);
+}
+
+void cs_endpoint_close(struct cs_manager *m, struct cs_endpoint *e)
+{
+    if (e->interface)
+        e->interface->ports[e->local_port] = 0;
+    /* what waited in it is still owned by the process, and goes back when that ends */
+    if (e->memory)
+        munmap(e->memory, e->bytes);
+    if (e->doorbell >= 0)
+        close(e->doorbell);
+    if (e->kernel_socket >= 0)
+        close(e->kernel_socket);
+    (void)m;
+    *e = (struct cs_endpoint){.doorbell = -1, .kernel_socket = -1};
+}
+
+void cs_control_drop(struct cs_manager *m, uint32_t process)
+{
+    for (uint32_t i = 0; i < CS_ENDPOINTS; i++) {
+        struct cs_endpoint *e = &m->endpoint[i];
+        if (!e->used || e->process != process)
+            continue;
+        /* datagrams that it had not taken or that we had not sent are lost with it, by name */
+        int64_t waiting = (int64_t)e->rx.capacity - cs_ring_space(&e->rx), unsent = cs_ring_ready(&e->tx);
+        uint64_t lost = 0;
+        for (int64_t k = 0; k < unsent; k++)
+            lost += !(cs_ring_peek(&e->tx, (uint32_t)k).flags & (CS_DESC_MORE | CS_DESC_FREE));
+        for (int64_t k = 1; k <= waiting && waiting <= (int64_t)e->rx.capacity; k++)
+            lost += !(e->rx.shared->slots[(e->rx.next - (uint32_t)k) & (e->rx.capacity - 1)].flags & CS_DESC_MORE);
+        cs_count(m->drops[CS_DROP_CLOSED], lost);
+        cs_endpoint_close(m, e);
+    }
+    close(m->process[process]);
+    m->process[process] = -1;
+    cs_count(m->reclaimed, cs_pool_reclaim(&m->pool, (uint16_t)(process + 1)));
+}
+
+/* Where the kernel sees our frames too (AF_PACKET), hold the port with a socket that takes nothing, or the
+ * kernel would answer every datagram with "port unreachable". */
+static int hold_port(const struct cs_endpoint *e)
+{
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(e->local_port), .sin_addr.s_addr = htonl(e->local)};
+    const int smallest = 0;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &smallest, sizeof smallest) < 0 ||
+        bind(fd, (struct sockaddr *)&address, sizeof address) < 0) {
+        int err = -errno;
+        close(fd);
+        return err;
+    }
+    return fd;
+}
+
+static uint16_t choose_port(struct cs_manager *m, const struct cs_interface *i)
+{
+    for (uint32_t tries = 0; tries < 65536 - FIRST_EPHEMERAL; tries++) {
+        uint16_t port = m->next_port;
+        m->next_port = port == 65535 ? FIRST_EPHEMERAL : (uint16_t)(port + 1);
+        if (!i->ports[port])
+            return port;
+    }
+    return 0;
+}
+
+static int make_rings(struct cs_endpoint *e, uint32_t queue, int *memory_fd)
+{
+    uint32_t capacity = 64;
+    while (capacity < 2 * queue)
+        capacity *= 2;
+    size_t ring = (cs_ring_bytes(capacity) + 63) & ~(size_t)63;
+    e->bytes = 2 * ring;
+    *memory_fd = memfd_create("transship-endpoint", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (*memory_fd < 0)
+        return -errno;
+    if (ftruncate(*memory_fd, (off_t)e->bytes) < 0 ||
+        fcntl(*memory_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        return -errno;
+    void *memory = mmap(NULL, e->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, *memory_fd, 0);
+    if (memory == MAP_FAILED)
+        return -errno;
+    e->memory = memory;
+    cs_ring_init(&e->rx, memory, capacity);
+    cs_ring_init(&e->tx, (char *)memory + ring, capacity);
+    e->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return e->doorbell < 0 ? -errno : 0;
+}
+
+static int open_udp(struct cs_manager *m, uint32_t process, const struct cs_request *q, struct cs_reply *reply, int *fds)
+{
+    uint32_t index = 0;
+    struct cs_interface *interface = NULL;
+    for (uint32_t i = 0; i < m->interfaces; i++)
+        if (m->interface[i]->netif.address.ip == q->udp.local)
+            interface = m->interface[i];
+    if (!interface)
+        return -EADDRNOTAVAIL;
+    if (q->udp.queue < MIN_QUEUE || q->udp.queue > MAX_QUEUE || (q->udp.remote && !q->udp.remote_port))
+        return -EINVAL;
+    if (q->udp.remote && (q->udp.remote ^ q->udp.local) & interface->netif.mask)
+        return -ENETUNREACH;
+    while (index < CS_ENDPOINTS && m->endpoint[index].used)
+        index++;
+    if (index == CS_ENDPOINTS)
+        return -EMFILE;
+    uint16_t port = q->udp.local_port ? q->udp.local_port : choose_port(m, interface);
+    if (port == 0 || interface->ports[port])
+        return -EADDRINUSE;
+
+    struct cs_endpoint *e = &m->endpoint[index];
+    int memory_fd = -1, err;
+    *e = (struct cs_endpoint){.process = (uint16_t)process, .local = q->udp.local, .remote = q->udp.remote,
+                              .local_port = port, .remote_port = q->udp.remote_port, .doorbell = -1, .kernel_socket = -1};
+    if (e->remote && !(e->neighbour = cs_arp_find(&interface->arp, e->remote))) {
+        err = -ENOBUFS;
+        goto fail;
+    }
+    if ((err = make_rings(e, q->udp.queue, &memory_fd)) < 0)
+        goto fail;
+    if (interface->netif.backend == &cs_backend_packet && (err = e->kernel_socket = hold_port(e)) < 0)
+        goto fail;
+    char name[CS_COUNTER_NAME];
+    snprintf(name, sizeof name, "ring_udp%u_backlog", port);
+    e->backlog = cs_counter_get(m->counters, name);
+    e->interface = interface;
+    interface->ports[port] = (uint16_t)(index + 1);
+    e->used = true;
+    reply->opened.endpoint = index;
+    reply->opened.rx_capacity = e->rx.capacity;
+    reply->opened.tx_capacity = e->tx.capacity;
+    fds[0] = memory_fd;
+    fds[1] = dup(e->doorbell);
+    return 2;
+
+fail:
+    if (memory_fd >= 0)
+        close(memory_fd);
+    cs_endpoint_close(m, e);
+    return err;
+}
+
+static int allocate(struct cs_manager *m, uint32_t process, const struct cs_request *q, struct cs_reply *reply)
+{
+    if (q->alloc.count == 0 || q->alloc.count > CS_ALLOC_BATCH || q->alloc.pages == 0 || q->alloc.pages > m->pool.pages)
+        return -EINVAL;
+    uint32_t n = 0;
+    for (; n < q->alloc.count; n++) {
+        int page = cs_pool_take_run(&m->pool, q->alloc.pages, (uint16_t)(process + 1));
+        if (page < 0)
+            break;
+        reply->allocated.cids[n] = cs_cid((uint32_t)page, m->pool.shared->table[page].generation);
+    }
+    reply->allocated.count = n;
+    return n ? 0 : -ENOBUFS;
+}
+
+/* Descriptors in fds[0..result) are ours and closed after they were sent. */
+static int answer(struct cs_manager *m, uint32_t process, const struct cs_request *q, struct cs_reply *reply, int *fds)
+{
+    if (q->version != CS_LAYOUT_VERSION)
+        return -EPROTO;
+    switch (q->call) {
+    case CS_CALL_ATTACH:
+        reply->pool_pages = m->pool.pages;
+        fds[0] = dup(m->pool.data_fd);
+        fds[1] = dup(m->pool.table_fd);
+        fds[2] = dup(m->doorbell);
+        return 3;
+    case CS_CALL_OPEN_UDP:
+        return open_udp(m, process, q, reply, fds);
+    case CS_CALL_CLOSE:
+        if (q->endpoint >= CS_ENDPOINTS || !m->endpoint[q->endpoint].used || m->endpoint[q->endpoint].process != process)
+            return -EBADF;
+        cs_endpoint_close(m, &m->endpoint[q->endpoint]);
+        return 0;
+    case CS_CALL_ALLOC:
+        return allocate(m, process, q, reply);
+    default:
+        return -ENOSYS;
+    }
+}
+
+void cs_control_serve(struct cs_manager *m, uint32_t process)
+{
+    struct cs_request q = {0};
+    struct cs_reply reply = {0};
+    int fds[CS_REPLY_FDS], count;
+    ssize_t got = recv(m->process[process], &q, sizeof q, MSG_TRUNC);
+    if (got < 0 && errno == EAGAIN)
+        return;
+    if (got != sizeof q) { /* gone, or not one of us */
+        cs_control_drop(m, process);
+        return;
+    }
+    count = answer(m, process, &q, &reply, fds);
+    if (count < 0) {
+        reply.error = count;
+        count = 0;
+    }
+    union {
+        char bytes[CMSG_SPACE(sizeof fds)];
+        struct cmsghdr align;
+    } control = {0};
+    struct iovec iov = {&reply, sizeof reply};
+    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+    if (count > 0) {
+        message.msg_control = control.bytes;
+        message.msg_controllen = CMSG_SPACE((size_t)count * sizeof(int));
+        struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
+        memcpy(CMSG_DATA(c), fds, (size_t)count * sizeof(int));
+    }
+    bool sent = sendmsg(m->process[process], &message, MSG_NOSIGNAL) == sizeof reply;
+    for (int i = 0; i < count; i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    if (!sent)
+        cs_control_drop(m, process);
+}

@@ -1,0 +1,228 @@
+/* A datagram's way through the manager: frame -> containers of the endpoint's process, and back. Data is
+ * never copied or made contiguous here; headers are written in front of it, in place where there is room. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "manager.h"
+
+enum { BATCH = 64 };
+
+static uint8_t *at(struct cs_manager *m, const struct cs_part *p)
+{
+    return m->pool.data + (size_t)p->page * CS_PAGE_SIZE + p->off;
+}
+
+static void discard(struct cs_manager *m, const struct cs_frame *f, uint32_t from)
+{
+    for (uint32_t i = from; i < f->parts; i++)
+        cs_pool_give(&m->pool, f->part[i].page);
+}
+
+static void send_arp(struct cs_manager *m, struct cs_interface *i, const struct cs_address *to)
+{
+    int page = i->netif.backend->room(&i->netif) ? cs_pool_take(&m->pool, CS_SENDING) : -ENOBUFS;
+    if (page < 0)
+        return; /* asked again, by us or by them */
+    struct cs_frame f = {.parts = 1, .part = {{(uint32_t)page, 0, CS_ETH_BYTES + CS_ARP_BYTES}}};
+    cs_packet_arp(at(m, &f.part[0]), &i->netif.address, to);
+    i->netif.backend->send(&i->netif, &f);
+}
+
+/* Cut the frame down to the payload: headers off the front, padding off the end. */
+static void trim(struct cs_manager *m, struct cs_frame *f, uint32_t skip, uint32_t keep)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < f->parts; i++) {
+        struct cs_part p = f->part[i];
+        uint32_t cut = skip < p.len ? skip : p.len;
+        skip -= cut;
+        p.off += cut;
+        p.len -= cut;
+        if (p.len > keep)
+            p.len = keep;
+        keep -= p.len;
+        if (p.len == 0 && !(i == 0 && keep == 0))
+            cs_pool_give(&m->pool, p.page);
+        else
+            f->part[kept++] = p;
+    }
+    f->parts = kept;
+}
+
+static void deliver(struct cs_manager *m, struct cs_interface *in, struct cs_frame *f, const struct cs_packet *packet)
+{
+    uint16_t index = in->ports[packet->target_port];
+    struct cs_endpoint *e = index ? &m->endpoint[index - 1] : NULL;
+    if (!e || (e->remote && (e->remote != packet->sender.ip || e->remote_port != packet->source_port))) {
+        cs_count(m->drops[CS_DROP_NO_PORT], 1);
+        discard(m, f, 0);
+        return;
+    }
+    trim(m, f, packet->payload_off, packet->payload_len);
+    if (cs_ring_space(&e->rx) < (int64_t)f->parts) {
+        cs_count(m->drops[CS_DROP_ENDPOINT_QUEUE], 1);
+        discard(m, f, 0);
+        return;
+    }
+    for (uint32_t i = 0; i < f->parts; i++)
+        *cs_ring_reserve(&e->rx) = (struct cs_desc){
+            .cid = cs_pool_move(&m->pool, f->part[i].page, (uint16_t)(e->process + 1), CS_OWNED),
+            .off = f->part[i].off,
+            .len = f->part[i].len,
+            .flags = i + 1 < f->parts ? CS_DESC_MORE : 0,
+        };
+    cs_ring_submit(&e->rx);
+    cs_count(m->datagrams_in, 1);
+    cs_count(m->bytes_in, packet->payload_len);
+}
+
+bool cs_receive_pass(struct cs_manager *m, struct cs_interface *in)
+{
+    struct cs_frame frames[BATCH];
+    int count = in->netif.backend->receive(&in->netif, frames, BATCH);
+    for (int i = 0; i < count; i++) {
+        struct cs_frame *f = &frames[i];
+        struct cs_packet packet = cs_packet_parse(at(m, &f->part[0]), f->part[0].len, cs_frame_bytes(f), &in->netif.address);
+        switch (packet.kind) {
+        case CS_PACKET_UDP:
+            deliver(m, in, f, &packet);
+            continue;
+        case CS_PACKET_ARP_REQUEST:
+            cs_arp_heard(&in->arp, &packet.sender);
+            send_arp(m, in, &packet.sender);
+            break;
+        case CS_PACKET_ARP_REPLY:
+            cs_arp_heard(&in->arp, &packet.sender);
+            break;
+        default:
+            cs_count(m->drops[packet.kind], 1);
+        }
+        discard(m, f, 0);
+    }
+    return count > 0;
+}
+
+/* Take a message's containers from their owner: check each, then it is the device's. On a bad descriptor the
+ * message is dropped whole, and so are its good containers: their owner said that he gave them away. */
+static int claim(struct cs_manager *m, struct cs_endpoint *e, uint32_t descriptors, struct cs_frame *f)
+{
+    bool good = true;
+    f->parts = 0;
+    for (uint32_t i = 0; i < descriptors; i++) {
+        struct cs_desc d = cs_ring_peek(&e->tx, i);
+        int64_t page = cs_pool_check(&m->pool, d.cid, d.off, d.len, (uint16_t)(e->process + 1));
+        if (page < 0) {
+            good = false;
+            continue;
+        }
+        uint32_t first = (uint32_t)page, pages = m->pool.shared->table[page].pages;
+        cs_pool_split(&m->pool, first);
+        for (uint32_t k = 0; k < pages; k++) {
+            uint32_t start = k * CS_PAGE_SIZE, end = start + CS_PAGE_SIZE;
+            uint32_t from = d.off > start ? d.off : start, to = d.off + d.len < end ? d.off + d.len : end;
+            /* one part is kept free for the headers */
+            if (from < to && f->parts < CS_FRAME_PARTS - 1)
+                f->part[f->parts++] = (struct cs_part){first + k, from - start, to - from};
+            else {
+                good &= from >= to;
+                cs_pool_give(&m->pool, first + k);
+            }
+        }
+    }
+    return good ? 0 : -EPERM;
+}
+
+/* The headers, in front of the data where it leaves room, else in a page of their own. */
+static int add_headers(struct cs_manager *m, struct cs_endpoint *e, struct cs_frame *f)
+{
+    struct cs_netif *out = &e->interface->netif;
+    uint32_t len = cs_frame_bytes(f);
+    if (f->parts && f->part[0].off >= CS_UDP_HEADROOM) {
+        f->part[0].off -= CS_UDP_HEADROOM;
+        f->part[0].len += CS_UDP_HEADROOM;
+    } else {
+        int page = cs_pool_take(&m->pool, CS_SENDING);
+        if (page < 0)
+            return page;
+        memmove(&f->part[1], &f->part[0], f->parts * sizeof f->part[0]);
+        f->part[0] = (struct cs_part){(uint32_t)page, 0, CS_UDP_HEADROOM};
+        f->parts++;
+    }
+    struct cs_address to = e->neighbour->address;
+    cs_packet_udp(at(m, &f->part[0]), &out->address, &to, e->local_port, e->remote_port, m->packet_id++, len);
+    return 0;
+}
+
+static enum cs_drop send_message(struct cs_manager *m, struct cs_endpoint *e, uint32_t descriptors)
+{
+    struct cs_netif *out = &e->interface->netif;
+    struct cs_frame f;
+    enum cs_drop drop = CS_DROPS;
+    uint32_t bytes;
+    if (claim(m, e, descriptors, &f) < 0 || !e->remote)
+        drop = CS_DROP_BAD_DESCRIPTOR;
+    else if ((bytes = cs_frame_bytes(&f)) + CS_IPV4_BYTES + CS_UDP_BYTES > out->mtu)
+        drop = CS_DROP_TOO_BIG;
+    else if (add_headers(m, e, &f) < 0)
+        drop = CS_DROP_NO_PAGE;
+    if (drop != CS_DROPS) {
+        discard(m, &f, 0);
+        return drop;
+    }
+    out->backend->send(out, &f);
+    cs_count(m->datagrams_out, 1);
+    cs_count(m->bytes_out, bytes);
+    return CS_DROPS;
+}
+
+/* A full network or an unknown neighbour leaves the messages in the ring: that is what holds the writer back. */
+bool cs_send_pass(struct cs_manager *m, struct cs_endpoint *e)
+{
+    struct cs_netif *out = &e->interface->netif;
+    int64_t ready = cs_ring_ready(&e->tx);
+    uint32_t messages = 0;
+    bool worked = false;
+    while (ready > 0 && messages < BATCH) {
+        struct cs_desc d = cs_ring_peek(&e->tx, 0);
+        uint32_t count = 1;
+        if (d.flags & CS_DESC_FREE) {
+            int64_t page = cs_pool_check(&m->pool, d.cid, 0, 0, (uint16_t)(e->process + 1));
+            if (page >= 0)
+                cs_pool_give(&m->pool, (uint32_t)page);
+            else
+                cs_count(m->drops[CS_DROP_BAD_DESCRIPTOR], 1);
+        } else {
+            while (d.flags & CS_DESC_MORE && (int64_t)count < ready)
+                d = cs_ring_peek(&e->tx, count++);
+            if (d.flags & CS_DESC_MORE && (int64_t)count < (int64_t)e->tx.capacity)
+                goto wait; /* the rest is not there yet */
+            if (e->neighbour && !e->neighbour->known) {
+                struct timespec t;
+                clock_gettime(CLOCK_MONOTONIC, &t);
+                if (cs_arp_ask(e->neighbour, (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec))
+                    send_arp(m, e->interface, &(struct cs_address){.ip = e->remote});
+                goto wait;
+            }
+            if (out->backend->room(out) == 0)
+                goto wait;
+            enum cs_drop drop = send_message(m, e, count);
+            if (drop != CS_DROPS)
+                cs_count(m->drops[drop], 1);
+            messages++;
+        }
+        cs_ring_release(&e->tx, count);
+        ready -= count;
+        worked = true;
+    }
+    if (ready < 0) {
+        cs_control_drop(m, e->process);
+        return true;
+    }
+    return worked;
+
+wait:
+    m->held_back = true;
+    return worked;
+}

@@ -1,0 +1,100 @@
+/* The manager: the "kernel" of a workstation. It owns the pool, decides who owns a container, and runs the
+ * UDP/IPv4/ARP path between the interfaces and the endpoints of processes. One thread, one loop. */
+#ifndef CS_MANAGER_H
+#define CS_MANAGER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../net/arp.h"
+#include "../net/backend.h"
+#include "counters.h"
+#include "pool.h"
+#include "ring.h"
+
+#define CS_INTERFACES 8
+#define CS_PROCESSES 32
+#define CS_ENDPOINTS 64
+
+struct cs_interface_config {
+    char name[16];
+    uint8_t mac[6];
+    uint32_t ip, mask; /* host byte order */
+    uint32_t mtu;
+};
+
+struct cs_manager_config {
+    struct cs_interface_config interface[CS_INTERFACES];
+    uint32_t interfaces;
+    char socket[108];
+    char backend[16]; /* "xdp", "packet", or "auto": the first that works */
+    uint32_t queue;   /* datagrams that may wait in front of the host's processes, per interface */
+};
+
+enum cs_drop {
+    CS_DROP_NO_PORT = CS_PACKET_KINDS, /* after the kinds of packets nobody wants */
+    CS_DROP_ENDPOINT_QUEUE,
+    CS_DROP_BAD_DESCRIPTOR,
+    CS_DROP_TOO_BIG,
+    CS_DROP_NO_PAGE,
+    CS_DROP_CLOSED,
+    CS_DROPS
+};
+
+struct cs_endpoint {
+    bool used;
+    uint16_t process; /* slot */
+    struct cs_interface *interface;
+    uint32_t local, remote;
+    uint16_t local_port, remote_port;
+    struct cs_neighbour *neighbour;
+    struct cs_ring rx, tx; /* the manager produces rx and consumes tx */
+    void *memory;
+    size_t bytes;
+    int doorbell;      /* eventfd of the reader */
+    int kernel_socket; /* holds the port where the kernel sees our frames too, else -1 */
+    cs_counter *backlog;
+};
+
+struct cs_interface {
+    struct cs_netif netif;
+    struct cs_arp arp;
+    uint16_t ports[65536]; /* UDP port -> endpoint + 1 */
+};
+
+struct cs_manager {
+    struct cs_pool pool;
+    struct cs_counters *counters;
+    struct cs_interface *interface[CS_INTERFACES];
+    uint32_t interfaces;
+    struct cs_endpoint endpoint[CS_ENDPOINTS];
+    int process[CS_PROCESSES]; /* control socket or -1 */
+    int listener, doorbell;
+    uint32_t queue;
+    uint16_t packet_id, next_port;
+    bool held_back; /* in this pass a message had to wait for the network or a neighbour */
+    char socket[108];
+    cs_counter *drops[CS_DROPS], *datagrams_in, *bytes_in, *datagrams_out, *bytes_out, *wakeups, *reclaimed;
+};
+
+/* On failure a negative errno value, with what was attempted in error. */
+int cs_manager_open(struct cs_manager **out, const struct cs_manager_config *config, struct cs_counters *counters,
+                    char *error, size_t error_bytes);
+/* Serve until *stop. Returns 0 or a negative errno value. */
+int cs_manager_run(struct cs_manager *m, _Atomic int *stop);
+void cs_manager_close(struct cs_manager *m);
+
+/* control.c: the manager's socket */
+int cs_control_open(struct cs_manager *m, const char *path);
+void cs_control_accept(struct cs_manager *m);
+void cs_control_serve(struct cs_manager *m, uint32_t process);
+/* The process is gone or broke the rules: close its endpoints, take everything back. */
+void cs_control_drop(struct cs_manager *m, uint32_t process);
+void cs_endpoint_close(struct cs_manager *m, struct cs_endpoint *e);
+
+/* datapath.c: one pass each; true if there was something to do */
+bool cs_receive_pass(struct cs_manager *m, struct cs_interface *interface);
+bool cs_send_pass(struct cs_manager *m, struct cs_endpoint *e);
+
+#endif

@@ -1,0 +1,192 @@
+#define _GNU_SOURCE
+#include "pool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static const char *const state_names[CS_STATES] = {"containers_free", "containers_receiving", "containers_owned",
+                                                   "containers_sending", "pages_following"};
+
+static void enter(struct cs_pool *p, struct cs_container *c, enum cs_state state)
+{
+    cs_count(p->states[c->state], -1);
+    cs_count(p->states[state], 1);
+    c->state = state;
+}
+
+/* A sealed memory file: nobody can shrink it under a reader (SIGBUS). */
+static int memory_file(const char *name, size_t bytes)
+{
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return -errno;
+    if (ftruncate(fd, (off_t)bytes) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+        int err = -errno;
+        close(fd);
+        return err;
+    }
+    return fd;
+}
+
+int cs_pool_create(struct cs_pool *p, uint32_t pages, struct cs_counters *counters)
+{
+    *p = (struct cs_pool){.data_fd = -1, .table_fd = -1, .pages = pages};
+    if (pages == 0 || pages > 1u << CS_PAGE_BITS)
+        return -EINVAL;
+    int err = 0, table = -1;
+    char path[64];
+    p->free_list = calloc(pages, sizeof *p->free_list);
+    if (!p->free_list)
+        return -ENOMEM;
+    if ((p->data_fd = memory_file("transship-pool", (size_t)pages * CS_PAGE_SIZE)) < 0) {
+        err = p->data_fd;
+        goto fail;
+    }
+    if ((table = memory_file("transship-containers", cs_table_bytes(pages))) < 0) {
+        err = table;
+        goto fail;
+    }
+    /* populated: a page fault in the middle of a batch would be charged to the I/O path at random */
+    p->data = mmap(NULL, (size_t)pages * CS_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, p->data_fd, 0);
+    p->shared = mmap(NULL, cs_table_bytes(pages), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, table, 0);
+    if (p->data == MAP_FAILED || p->shared == MAP_FAILED)
+        goto fail_errno;
+    /* reopened for reading only, so that a process that got it can never map it writable */
+    snprintf(path, sizeof path, "/proc/self/fd/%d", table);
+    if ((p->table_fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
+        goto fail_errno;
+    close(table);
+
+    p->shared->version = CS_LAYOUT_VERSION;
+    p->shared->pages = pages;
+    for (int i = 0; i < CS_STATES; i++) {
+        p->states[i] = cs_counter_get(counters, state_names[i]);
+        cs_count_set(p->states[i], 0);
+    }
+    cs_count_set(p->states[CS_FREE], pages);
+    for (uint32_t i = 0; i < pages; i++) {
+        p->shared->table[i] = (struct cs_container){.generation = 1, .pages = 1};
+        p->free_list[p->free_count++] = pages - 1 - i;
+    }
+    return 0;
+
+fail_errno:
+    err = -errno;
+fail:
+    if (table >= 0)
+        close(table);
+    cs_pool_destroy(p);
+    return err;
+}
+
+void cs_pool_destroy(struct cs_pool *p)
+{
+    if (p->data && p->data != MAP_FAILED)
+        munmap(p->data, (size_t)p->pages * CS_PAGE_SIZE);
+    if (p->shared && p->shared != MAP_FAILED)
+        munmap(p->shared, cs_table_bytes(p->pages));
+    if (p->data_fd >= 0)
+        close(p->data_fd);
+    if (p->table_fd >= 0)
+        close(p->table_fd);
+    free(p->free_list);
+    *p = (struct cs_pool){.data_fd = -1, .table_fd = -1};
+}
+
+int cs_pool_take(struct cs_pool *p, enum cs_state state)
+{
+    if (p->free_count == 0)
+        return -ENOBUFS;
+    uint32_t page = p->free_list[--p->free_count];
+    enter(p, &p->shared->table[page], state);
+    return (int)page;
+}
+
+/* Large containers are rare and long-lived, so a search of the table is enough; the free list is then
+ * rebuilt without the pages taken. */
+int cs_pool_take_run(struct cs_pool *p, uint32_t count, uint16_t owner)
+{
+    uint32_t run = 0, page = 0;
+    if (count == 1) {
+        int one = cs_pool_take(p, CS_OWNED);
+        if (one >= 0)
+            cs_pool_move(p, (uint32_t)one, owner, CS_OWNED);
+        return one;
+    }
+    for (page = 0; page < p->pages && run < count; page++)
+        run = p->shared->table[page].state == CS_FREE ? run + 1 : 0;
+    if (count == 0 || run < count)
+        return -ENOBUFS;
+    uint32_t first = page - count, kept = 0;
+    for (uint32_t i = 0; i < p->free_count; i++)
+        if (p->free_list[i] < first || p->free_list[i] >= first + count)
+            p->free_list[kept++] = p->free_list[i];
+    p->free_count = kept;
+    for (uint32_t i = first + 1; i < first + count; i++)
+        enter(p, &p->shared->table[i], CS_TAIL);
+    p->shared->table[first].pages = count;
+    cs_pool_move(p, first, owner, CS_OWNED);
+    return (int)first;
+}
+
+void cs_pool_give(struct cs_pool *p, uint32_t page)
+{
+    struct cs_container *c = &p->shared->table[page];
+    uint32_t pages = c->pages;
+    for (uint32_t i = 0; i < pages; i++) {
+        c[i].generation++;
+        c[i].owner = 0;
+        c[i].pages = 1;
+        enter(p, &c[i], CS_FREE);
+        p->free_list[p->free_count++] = page + i;
+    }
+}
+
+uint32_t cs_pool_move(struct cs_pool *p, uint32_t page, uint16_t owner, enum cs_state state)
+{
+    struct cs_container *c = &p->shared->table[page];
+    c->generation++;
+    c->owner = owner;
+    enter(p, c, state);
+    return cs_cid(page, c->generation);
+}
+
+void cs_pool_split(struct cs_pool *p, uint32_t page)
+{
+    uint32_t pages = p->shared->table[page].pages;
+    for (uint32_t i = page; i < page + pages; i++) {
+        p->shared->table[i].pages = 1;
+        cs_pool_move(p, i, 0, CS_SENDING);
+    }
+}
+
+int64_t cs_pool_check(const struct cs_pool *p, uint32_t cid, uint32_t off, uint32_t len, uint16_t owner)
+{
+    uint32_t page = cs_cid_page(cid);
+    if (cid >> 31 || page >= p->pages)
+        return -EPERM;
+    const struct cs_container *c = &p->shared->table[page];
+    if (c->state != CS_OWNED || c->owner != owner || cs_cid(page, c->generation) != cid)
+        return -EPERM;
+    if ((uint64_t)off + len > (uint64_t)c->pages * CS_PAGE_SIZE)
+        return -EPERM;
+    return page;
+}
+
+uint32_t cs_pool_reclaim(struct cs_pool *p, uint16_t owner)
+{
+    uint32_t count = 0;
+    for (uint32_t page = 0; page < p->pages; page++) {
+        const struct cs_container *c = &p->shared->table[page];
+        if (c->state == CS_OWNED && c->owner == owner) {
+            cs_pool_give(p, page);
+            count++;
+        }
+    }
+    return count;
+}

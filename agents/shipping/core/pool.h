@@ -1,0 +1,80 @@
+/* The pool of a host: pages in one memory file, and the container table beside it.
+ *
+ * Only the manager writes the table; processes map it read-only, to refuse a stale identifier early.
+ * What counts is the manager's own check. A container is named by its first page and the low bits of
+ * its generation, which changes with every change of owner. */
+#ifndef CS_POOL_H
+#define CS_POOL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "counters.h"
+#include "cs.h"
+
+#define CS_LAYOUT_VERSION 1
+#define CS_PAGE_BITS 20 /* at most 2^20 pages, 4 GiB */
+#define CS_GENERATION_MASK 0x7ffu
+
+/* Where a container is. Counted per state and exported; the sum is always the pool. */
+enum cs_state { CS_FREE, CS_RECEIVING, CS_OWNED, CS_SENDING, CS_TAIL, CS_STATES };
+
+struct cs_container {
+    uint32_t generation;
+    uint16_t owner; /* process slot + 1; 0 is the manager */
+    uint16_t state;
+    uint32_t pages; /* of the container whose first page this is */
+    uint32_t reserved;
+};
+
+struct cs_pool_shared {
+    uint32_t version;
+    uint32_t pages;
+    uint64_t reserved;
+    struct cs_container table[];
+};
+
+struct cs_pool {
+    int data_fd;        /* the pages */
+    int table_fd;       /* the table, read-only reopening for processes */
+    uint8_t *data;      /* the manager's mapping of the pages */
+    struct cs_pool_shared *shared;
+    uint32_t *free_list; /* single free pages, last in first out: the warmest page goes out next */
+    uint32_t free_count;
+    uint32_t pages;
+    cs_counter *states[CS_STATES];
+};
+
+static inline uint32_t cs_cid(uint32_t page, uint32_t generation)
+{
+    return (generation & CS_GENERATION_MASK) << CS_PAGE_BITS | page;
+}
+
+static inline uint32_t cs_cid_page(uint32_t cid)
+{
+    return cid & ((1u << CS_PAGE_BITS) - 1);
+}
+
+int cs_pool_create(struct cs_pool *p, uint32_t pages, struct cs_counters *counters);
+void cs_pool_destroy(struct cs_pool *p);
+static inline size_t cs_table_bytes(uint32_t pages)
+{
+    return sizeof(struct cs_pool_shared) + (size_t)pages * sizeof(struct cs_container);
+}
+
+/* Take one page for the given state; its number, or -ENOBUFS. */
+int cs_pool_take(struct cs_pool *p, enum cs_state state);
+/* Take a container of count adjacent pages for an owner; its first page, or -ENOBUFS. */
+int cs_pool_take_run(struct cs_pool *p, uint32_t count, uint16_t owner);
+/* Give a container (all its pages) back. */
+void cs_pool_give(struct cs_pool *p, uint32_t page);
+/* A new owner (or none) and state for a container; its identifier from now on. */
+uint32_t cs_pool_move(struct cs_pool *p, uint32_t page, uint16_t owner, enum cs_state state);
+/* Break an owned container into single pages, each SENDING: the device gives pages back one by one. */
+void cs_pool_split(struct cs_pool *p, uint32_t page);
+/* The page a descriptor of that owner names, if identifier, owner, offset and length are right, else -EPERM. */
+int64_t cs_pool_check(const struct cs_pool *p, uint32_t cid, uint32_t off, uint32_t len, uint16_t owner);
+/* Everything the owner still holds goes back: after a crash, within one pass. Returns the containers. */
+uint32_t cs_pool_reclaim(struct cs_pool *p, uint16_t owner);
+
+#endif

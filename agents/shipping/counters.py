@@ -1,0 +1,29 @@
+"""Read the counters that a workload's C code keeps in shared memory. No call into the workload, no packet."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+
+SEGMENT_BYTES = 65536  # CS_COUNTERS_BYTES
+MAGIC = 0x31435354  # CS_COUNTERS_MAGIC
+HEADER = struct.Struct("=IIQ")  # core/counters.h: struct cs_counters
+ENTRY = struct.Struct("=40sQ")  # core/counters.h: struct cs_counter_entry
+
+
+def read(fd: int) -> dict[str, int]:
+    """All counters of the segment behind fd by name; empty before its owner has stamped it.
+
+    Each value is a 64-bit unsigned integer that only grows, except names ending in `_backlog` and
+    `containers_<state>`, which are levels. Values are one consistent word each, not one moment in time.
+    """
+    with mmap.mmap(fd, SEGMENT_BYTES, mmap.MAP_SHARED, mmap.PROT_READ) as segment:
+        magic, count, _ = HEADER.unpack_from(segment, 0)
+        if magic != MAGIC:
+            return {}
+        room = (SEGMENT_BYTES - HEADER.size) // ENTRY.size
+        counters = {}
+        for i in range(min(count, room)):
+            name, value = ENTRY.unpack_from(segment, HEADER.size + i * ENTRY.size)
+            counters[name.rstrip(b"\0").decode("ascii", "replace")] = value
+        return counters

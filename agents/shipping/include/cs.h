@@ -1,0 +1,63 @@
+/* libshipping: the Container Shipping calls of Anderson and Pasquale, CS95-441, Table 1.
+ *
+ * A container is one or more pages of a host's pool, owned by exactly one process. cs_read produces
+ * containers, cs_write consumes them; nothing is mapped unless asked. A container that was given away
+ * is refused with -EPERM, a stale or made-up identifier with -EBADF.
+ *
+ * Every call returns a count or 0, or a negative errno value; the library never prints or exits. A
+ * process has one attachment (its host's manager is its "kernel"), used from one thread at a time. */
+#ifndef CS_H
+#define CS_H
+
+#include <stdint.h>
+
+#define CS_PAGE_SIZE 4096
+
+enum cs_options {
+    CS_MAPALL = 1,   /* cs_read: map what was read, addresses in args->addrs */
+    CS_MAPNOW = 2,   /* cs_alloc: map at once, address in *addr */
+    CS_DONTWAIT = 4, /* do not block: -EAGAIN instead */
+    CS_MORE = 8,     /* cs_write: more follows, the doorbell may wait for it (cs_flush, or a cs_read that blocks) */
+};
+
+/* Where cs_read puts what it returns: arrays of at least maxcon elements. offs, lens, sizes and addrs
+ * may be NULL ("don't care"). */
+struct cs_args {
+    int *cids;
+    int *offs;
+    int *lens;
+    int *sizes;
+    void **addrs;
+};
+
+/* Read the next message from fd: at most size bytes in at most maxcon containers, which the caller then
+ * owns. Data that does not fit is cut off, as recv(2) does, and counted. Returns the number of containers. */
+int cs_read(int fd, int size, int maxcon, struct cs_args *args, int options);
+
+/* Give count containers to fd as one message, bytes [offs[i], offs[i] + lens[i]) of each. Returns 0.
+ * On error the caller keeps all of them. */
+int cs_write(int fd, int count, const int *cids, const int *offs, const int *lens, int options);
+
+/* Map containers the caller owns. In the cooperative tier a mapping is long-lived and recycled. */
+int cs_map(int count, const int *cids, void **addrs, int options);
+int cs_unmap(int count, const int *cids);
+
+/* A new container of at least size bytes; returns its identifier. addr may be NULL. */
+int cs_alloc(int size, void **addr, int options);
+int cs_free(int count, const int *cids);
+
+/* The rest of the interface: attach to a host's manager, open and close devices. */
+int cs_attach(const char *manager_socket);
+void cs_detach(void);
+
+/* A UDP endpoint. Addresses and ports in host byte order; remote 0 accepts from anyone and cannot write.
+ * queue: datagrams that may wait in the endpoint. timeout_ms: how long a blocking call waits before
+ * -ETIMEDOUT (-1: for ever). Returns fd, a descriptor that polls readable when a sleeping reader has work. */
+int cs_open_udp(uint32_t local, uint16_t local_port, uint32_t remote, uint16_t remote_port, int queue,
+                int timeout_ms);
+int cs_close(int fd);
+
+/* Ring the doorbell that writes with CS_MORE put off. */
+void cs_flush(void);
+
+#endif

@@ -1,0 +1,60 @@
+/* An I/O system: one way to move datagrams, as a table of operations in the shape of the six calls.
+ *
+ * Workloads are written once against this table, in batches. A message is owned by its holder from read (or
+ * alloc) until write (or free); map says where its bytes are. Handles mean what the system says: a private
+ * buffer, a container. All channels of a process share its messages, so what one read another may write.
+ * To add a system: one C file, one row in systems/table.c, one test. */
+#ifndef IO_SYSTEM_H
+#define IO_SYSTEM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define IO_PARTS 8
+#define IO_BATCH 64
+/* Bytes that may wait in the network on behalf of one sender, for every system: as SO_SNDBUF takes it. */
+#define IO_SEND_BUFFER (2 << 20)
+
+struct io_part {
+    int handle;
+    int off, len;
+};
+
+struct io_message {
+    int parts;
+    struct io_part part[IO_PARTS];
+};
+
+/* Addresses and ports in host byte order. remote 0: a channel that only reads. */
+struct io_config {
+    uint32_t local, remote;
+    uint16_t local_port, remote_port;
+    uint32_t queue; /* datagrams that may wait for the reader */
+    uint32_t size;  /* largest datagram, bytes */
+    int timeout_ms; /* a blocking call returns 0 after that, so that its caller can look around */
+    const char *manager_socket;
+};
+
+struct io_channel;
+
+struct io_system_ops {
+    const char *name;
+    bool on_our_stack; /* needs the host's manager */
+    int (*open)(const struct io_config *config, struct io_channel **out);
+    /* Wait for one message, then take what is there, at most max. Count (0: time-out) or -errno. */
+    int (*read)(struct io_channel *c, struct io_message *m, int max);
+    /* Consume count messages. How many were taken (fewer: held back until the time-out) or -errno, none taken. */
+    int (*write)(struct io_channel *c, const struct io_message *m, int count);
+    int (*map)(struct io_channel *c, const struct io_message *m, void **addrs);
+    int (*alloc)(struct io_channel *c, int size, struct io_message *m);
+    void (*free)(struct io_channel *c, const struct io_message *m, int count);
+    void (*close)(struct io_channel *c);
+};
+
+extern const struct io_system_ops io_linux, io_linux_batch, io_copy, io_shipping;
+
+/* The table; NULL for an unknown name or past the end. */
+const struct io_system_ops *io_system(const char *name);
+const struct io_system_ops *io_system_at(int index);
+
+#endif

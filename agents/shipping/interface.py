@@ -1,0 +1,86 @@
+"""What Python sees of the C library, in cffi's dialect of C. Mirrors the headers named beside each part."""
+
+from __future__ import annotations
+
+CDEF = """
+/* core/counters.h */
+struct cs_counters;
+struct cs_counters *cs_counters_open(int fd);
+void cs_counters_close(struct cs_counters *c);
+
+/* core/manager.h */
+struct cs_interface_config { char name[16]; uint8_t mac[6]; uint32_t ip, mask; uint32_t mtu; };
+struct cs_manager_config {
+    struct cs_interface_config interface[8]; uint32_t interfaces;
+    char socket[108]; char backend[16]; uint32_t queue;
+};
+struct cs_manager;
+int cs_manager_open(struct cs_manager **out, const struct cs_manager_config *config,
+                    struct cs_counters *counters, char *error, size_t error_bytes);
+void cs_manager_close(struct cs_manager *m);
+int ts_manager(struct cs_manager *m, struct ts_control *control);
+const char *ts_manager_backend(struct cs_manager *m);
+const char *ts_manager_mode(struct cs_manager *m);
+
+/* include/io_system.h */
+struct io_config {
+    uint32_t local, remote; uint16_t local_port, remote_port; uint32_t queue; uint32_t size; int timeout_ms;
+    const char *manager_socket;
+};
+struct io_system_ops { const char *name; bool on_our_stack; ...; };
+const struct io_system_ops *io_system(const char *name);
+const struct io_system_ops *io_system_at(int index);
+
+/* workloads/workloads.h */
+struct ts_control { ...; };
+struct ts_source_config {
+    struct io_config io; uint32_t flow; double datagrams_per_second; uint64_t warmup_ns, duration_ns;
+};
+struct ts_source_result {
+    uint64_t sent, sent_measured, t0_ns, t1_ns, ticks, late_ticks, busy_ns, held_back;
+};
+struct ts_forwarder_config { struct io_config in, out; };
+struct ts_forwarder_result { uint64_t received, sent, dropped, batches; };
+struct ts_range { uint64_t first, last; };
+struct ts_sink_config { struct io_config io; uint32_t flow; };
+struct ts_sink_result {
+    uint64_t received, received_measured, unique, unique_measured, duplicates, reordered, foreign, bytes,
+             highest, first_ns, last_ns, first_measured_ns, last_measured_ns, busy_ns, lost, lost_ranges;
+    struct ts_range lost_range[1000];
+    uint64_t duplicate_list_count;
+    uint64_t duplicate_list[1000];
+};
+int ts_source(const struct io_system_ops *ops, const struct ts_source_config *config,
+              struct ts_control *control, struct cs_counters *counters, struct ts_source_result *result);
+int ts_forwarder(const struct io_system_ops *ops, const struct ts_forwarder_config *config,
+                 struct ts_control *control, struct cs_counters *counters,
+                 struct ts_forwarder_result *result);
+int ts_sink(const struct io_system_ops *ops, const struct ts_sink_config *config, struct ts_control *control,
+            struct cs_counters *counters, struct ts_sink_result *result);
+int ts_hog(struct ts_control *control, struct cs_counters *counters);
+void ts_control_stop(struct ts_control *control);
+void ts_control_expect(struct ts_control *control, uint64_t count);
+int ts_control_ready(struct ts_control *control);
+"""
+
+SOURCE = """
+#include "io_system.h"
+#include "../core/manager.h"
+#include "../workloads/workloads.h"
+
+static int ts_manager(struct cs_manager *m, struct ts_control *control)
+{
+    atomic_store(&control->ready, 1);
+    return cs_manager_run(m, &control->stop);
+}
+
+static const char *ts_manager_backend(struct cs_manager *m)
+{
+    return m->interface[0]->netif.backend->name;
+}
+
+static const char *ts_manager_mode(struct cs_manager *m)
+{
+    return m->interface[0]->netif.mode;
+}
+"""

@@ -1,0 +1,28 @@
+/* An Ethernet frame as the adapter leaves it in the pool: one or more parts, never made contiguous. */
+#ifndef CS_FRAME_H
+#define CS_FRAME_H
+
+#include <stdint.h>
+
+#define CS_FRAME_PARTS 16
+
+struct cs_part {
+    uint32_t page; /* first page of the container */
+    uint32_t off;  /* from the start of that page */
+    uint32_t len;
+};
+
+struct cs_frame {
+    uint32_t parts;
+    struct cs_part part[CS_FRAME_PARTS];
+};
+
+static inline uint32_t cs_frame_bytes(const struct cs_frame *f)
+{
+    uint32_t bytes = 0;
+    for (uint32_t i = 0; i < f->parts; i++)
+        bytes += f->part[i].len;
+    return bytes;
+}
+
+#endif

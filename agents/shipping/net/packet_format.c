@@ -1,0 +1,154 @@
+#include "packet_format.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+const char *const cs_packet_kind_names[CS_PACKET_KINDS] = {
+    "udp", "arp_request", "arp_reply", "not_ip", "not_for_us", "bad_header", "fragment", "not_udp",
+};
+
+static uint16_t get16(const uint8_t *p)
+{
+    return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static uint32_t get32(const uint8_t *p)
+{
+    return (uint32_t)get16(p) << 16 | get16(p + 2);
+}
+
+static void put16(uint8_t *p, uint16_t v)
+{
+    p[0] = (uint8_t)(v >> 8);
+    p[1] = (uint8_t)v;
+}
+
+static void put32(uint8_t *p, uint32_t v)
+{
+    put16(p, (uint16_t)(v >> 16));
+    put16(p + 2, (uint16_t)v);
+}
+
+/* RFC 1071 over an IPv4 header, whose length is a multiple of four. */
+static uint16_t header_checksum(const uint8_t *p, uint32_t bytes)
+{
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < bytes; i += 2)
+        sum += get16(p + i);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum += sum >> 16;
+    return (uint16_t)~sum;
+}
+
+static struct cs_packet parse_arp(const uint8_t *p, uint32_t len, const struct cs_address *ours)
+{
+    struct cs_packet packet = {.kind = CS_PACKET_BAD_HEADER};
+    if (len < CS_ARP_BYTES || get16(p) != 1 || get16(p + 2) != 0x0800 || p[4] != 6 || p[5] != 4)
+        return packet;
+    uint16_t operation = get16(p + 6);
+    memcpy(packet.sender.mac, p + 8, 6);
+    packet.sender.ip = get32(p + 14);
+    packet.target = get32(p + 24);
+    if (operation != 1 && operation != 2)
+        return packet;
+    if (packet.target != ours->ip)
+        packet.kind = CS_PACKET_NOT_FOR_US;
+    else
+        packet.kind = operation == 1 ? CS_PACKET_ARP_REQUEST : CS_PACKET_ARP_REPLY;
+    return packet;
+}
+
+struct cs_packet cs_packet_parse(const uint8_t *head, uint32_t head_len, uint32_t total, const struct cs_address *ours)
+{
+    struct cs_packet packet = {.kind = CS_PACKET_NOT_IP};
+    if (head_len < CS_ETH_BYTES || total < head_len)
+        return packet;
+    uint16_t type = get16(head + 12);
+    if (type == 0x0806)
+        return parse_arp(head + CS_ETH_BYTES, head_len - CS_ETH_BYTES, ours);
+    if (type != 0x0800)
+        return packet;
+
+    packet.kind = CS_PACKET_BAD_HEADER;
+    const uint8_t *ip = head + CS_ETH_BYTES;
+    uint32_t room = head_len - CS_ETH_BYTES;
+    if (room < CS_IPV4_BYTES || ip[0] >> 4 != 4)
+        return packet;
+    uint32_t header = (ip[0] & 15u) * 4, length = get16(ip + 2);
+    if (header < CS_IPV4_BYTES || header > room || length < header || length > total - CS_ETH_BYTES ||
+        header_checksum(ip, header) != 0)
+        return packet;
+    packet.sender.ip = get32(ip + 12);
+    memcpy(packet.sender.mac, head + 6, 6);
+    packet.target = get32(ip + 16);
+    if (packet.target != ours->ip || memcmp(head, ours->mac, 6) != 0) {
+        packet.kind = CS_PACKET_NOT_FOR_US;
+        return packet;
+    }
+    if (get16(ip + 6) & 0x3fff) { /* more fragments, or not the first */
+        packet.kind = CS_PACKET_FRAGMENT;
+        return packet;
+    }
+    if (ip[9] != 17) {
+        packet.kind = CS_PACKET_NOT_UDP;
+        return packet;
+    }
+    const uint8_t *udp = ip + header;
+    if (room < header + CS_UDP_BYTES || length < header + CS_UDP_BYTES)
+        return packet;
+    uint32_t udp_length = get16(udp + 4);
+    if (udp_length < CS_UDP_BYTES || udp_length > length - header)
+        return packet;
+    packet.kind = CS_PACKET_UDP;
+    packet.source_port = get16(udp);
+    packet.target_port = get16(udp + 2);
+    packet.payload_off = CS_ETH_BYTES + header + CS_UDP_BYTES;
+    packet.payload_len = udp_length - CS_UDP_BYTES;
+    return packet;
+}
+
+static void write_ethernet(uint8_t *out, const uint8_t *from, const uint8_t *to, uint16_t type)
+{
+    memcpy(out, to, 6);
+    memcpy(out + 6, from, 6);
+    put16(out + 12, type);
+}
+
+void cs_packet_udp(uint8_t *out, const struct cs_address *from, const struct cs_address *to, uint16_t from_port,
+                   uint16_t to_port, uint16_t id, uint32_t len)
+{
+    uint8_t *ip = out + CS_ETH_BYTES, *udp = ip + CS_IPV4_BYTES;
+    write_ethernet(out, from->mac, to->mac, 0x0800);
+    ip[0] = 0x45;
+    ip[1] = 0;
+    put16(ip + 2, (uint16_t)(CS_IPV4_BYTES + CS_UDP_BYTES + len));
+    put16(ip + 4, id);
+    put16(ip + 6, 0x4000); /* do not fragment */
+    ip[8] = 64;
+    ip[9] = 17;
+    put16(ip + 10, 0);
+    put32(ip + 12, from->ip);
+    put32(ip + 16, to->ip);
+    put16(ip + 10, header_checksum(ip, CS_IPV4_BYTES));
+    put16(udp, from_port);
+    put16(udp + 2, to_port);
+    put16(udp + 4, (uint16_t)(CS_UDP_BYTES + len));
+    put16(udp + 6, 0);
+}
+
+void cs_packet_arp(uint8_t *out, const struct cs_address *from, const struct cs_address *to)
+{
+    static const uint8_t nobody[6], everybody[6] = {255, 255, 255, 255, 255, 255};
+    bool request = memcmp(to->mac, nobody, 6) == 0;
+    uint8_t *arp = out + CS_ETH_BYTES;
+    write_ethernet(out, from->mac, request ? everybody : to->mac, 0x0806);
+    put16(arp, 1);
+    put16(arp + 2, 0x0800);
+    arp[4] = 6;
+    arp[5] = 4;
+    put16(arp + 6, request ? 1 : 2);
+    memcpy(arp + 8, from->mac, 6);
+    put32(arp + 14, from->ip);
+    memcpy(arp + 18, to->mac, 6);
+    put32(arp + 24, to->ip);
+}

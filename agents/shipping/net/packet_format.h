@@ -1,0 +1,56 @@
+/* Ethernet (RFC 894), ARP (RFC 826), IPv4 (RFC 791) and UDP (RFC 768) headers: recognised and written.
+ *
+ * Pure functions over bytes from the network, which are untrusted: nothing here reads beyond what it
+ * was given. UDP checksums are treated as offloaded, for every I/O system alike: the adapter has
+ * verified them on arrival, and a datagram sent carries none (RFC 768 allows it). */
+#ifndef CS_PACKET_FORMAT_H
+#define CS_PACKET_FORMAT_H
+
+#include <stdint.h>
+
+#define CS_ETH_BYTES 14u
+#define CS_ARP_BYTES 28u
+#define CS_IPV4_BYTES 20u
+#define CS_UDP_BYTES 8u
+#define CS_UDP_HEADROOM (CS_ETH_BYTES + CS_IPV4_BYTES + CS_UDP_BYTES)
+
+struct cs_address {
+    uint8_t mac[6];
+    uint32_t ip; /* host byte order */
+};
+
+enum cs_packet_kind {
+    CS_PACKET_UDP,
+    CS_PACKET_ARP_REQUEST,
+    CS_PACKET_ARP_REPLY,
+    /* the rest is dropped, each kind under its own name */
+    CS_PACKET_NOT_IP,
+    CS_PACKET_NOT_FOR_US,
+    CS_PACKET_BAD_HEADER,
+    CS_PACKET_FRAGMENT,
+    CS_PACKET_NOT_UDP,
+    CS_PACKET_KINDS
+};
+
+struct cs_packet {
+    enum cs_packet_kind kind;
+    struct cs_address sender; /* ARP: who says so; UDP: source address */
+    uint32_t target;          /* destination address, host byte order */
+    uint16_t source_port, target_port;
+    uint32_t payload_off; /* from the start of the frame */
+    uint32_t payload_len;
+};
+
+extern const char *const cs_packet_kind_names[CS_PACKET_KINDS];
+
+/* head: the first part of a frame of `total` bytes, head_len of them contiguous. ours: this interface's address. */
+struct cs_packet cs_packet_parse(const uint8_t *head, uint32_t head_len, uint32_t total, const struct cs_address *ours);
+
+/* Write the 42 bytes in front of a payload of len bytes. */
+void cs_packet_udp(uint8_t *out, const struct cs_address *from, const struct cs_address *to, uint16_t from_port,
+                   uint16_t to_port, uint16_t id, uint32_t len);
+
+/* Write an ARP frame of 42 bytes: a request for to->ip if its MAC is all zero, else the reply to it. */
+void cs_packet_arp(uint8_t *out, const struct cs_address *from, const struct cs_address *to);
+
+#endif

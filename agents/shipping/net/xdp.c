@@ -1,0 +1,266 @@
+/* AF_XDP with the pool as UMEM, shared by a host's interfaces. Generic (SKB) mode on veth: the kernel's copy
+ * between frame and UMEM stands for the adapter's DMA. Multi-buffer (XDP_USE_SG): a 4300-byte datagram spans
+ * two 4 KiB chunks. Sources: Documentation/networking/af_xdp.rst, xsk.h of libxdp. */
+#define _GNU_SOURCE
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <linux/bpf.h>
+#include <linux/if_link.h>
+#include <linux/if_xdp.h>
+#include <net/if.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <xdp/xsk.h>
+
+#include "backend.h"
+
+/* Newer than Debian 12's headers (Linux 6.6). */
+#ifndef XDP_USE_SG
+#define XDP_USE_SG (1 << 4)
+#endif
+#ifndef XDP_PKT_CONTD
+#define XDP_PKT_CONTD (1 << 0)
+#endif
+#ifndef BPF_F_XDP_HAS_FRAGS
+#define BPF_F_XDP_HAS_FRAGS (1U << 5)
+#endif
+
+enum { DROP_NO_PAGE, DROP_RING_FULL, DROP_BAD_SEND, DROPS };
+
+struct xdp_state {
+    struct xsk_umem *umem; /* owned by the interface that made it; libxdp counts its users */
+    struct xsk_socket *socket;
+    struct xsk_ring_cons rx, completed;
+    struct xsk_ring_prod tx, fill;
+    int map_fd, program_fd, link_fd;
+    uint32_t filled; /* pages in the fill ring or in flight to rx */
+    uint32_t in_tx;
+    uint32_t tx_size;
+    cs_counter *drops[DROPS];
+};
+
+/* Every frame of the interface to the socket: the whole program is bpf_redirect_map(map, rx_queue, XDP_PASS). */
+static int load_program(struct xdp_state *s)
+{
+    const struct bpf_insn program[] = {
+        {.code = BPF_LDX | BPF_MEM | BPF_W, .dst_reg = 2, .src_reg = 1, .off = offsetof(struct xdp_md, rx_queue_index)},
+        {.code = BPF_LD | BPF_DW | BPF_IMM, .dst_reg = 1, .src_reg = BPF_PSEUDO_MAP_FD, .imm = s->map_fd},
+        {0},
+        {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 3, .imm = XDP_PASS},
+        {.code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_redirect_map},
+        {.code = BPF_JMP | BPF_EXIT},
+    };
+    LIBBPF_OPTS(bpf_prog_load_opts, options, .prog_flags = BPF_F_XDP_HAS_FRAGS);
+    return bpf_prog_load(BPF_PROG_TYPE_XDP, "transship", "GPL", program, sizeof program / sizeof *program, &options);
+}
+
+static int attach_program(struct cs_netif *n, struct xdp_state *s)
+{
+    int key = 0, fd = xsk_socket__fd(s->socket);
+    if ((s->map_fd = bpf_map_create(BPF_MAP_TYPE_XSKMAP, "transship", sizeof key, sizeof fd, 1, NULL)) < 0)
+        return -errno;
+    if (bpf_map_update_elem(s->map_fd, &key, &fd, 0) < 0)
+        return -errno;
+    if ((s->program_fd = load_program(s)) < 0)
+        return s->program_fd;
+    /* A link, not a netlink attachment: it goes with its descriptor, also when we are killed. */
+    LIBBPF_OPTS(bpf_link_create_opts, options, .flags = XDP_FLAGS_SKB_MODE);
+    s->link_fd = bpf_link_create(s->program_fd, (int)if_nametoindex(n->name), BPF_XDP, &options);
+    return s->link_fd < 0 ? s->link_fd : 0;
+}
+
+static void xdp_close(struct cs_netif *n)
+{
+    struct xdp_state *s = n->state;
+    if (!s)
+        return;
+    if (s->link_fd >= 0)
+        close(s->link_fd);
+    if (s->program_fd >= 0)
+        close(s->program_fd);
+    if (s->map_fd >= 0)
+        close(s->map_fd);
+    if (s->socket)
+        xsk_socket__delete(s->socket);
+    if (s->umem && !n->sharing)
+        xsk_umem__delete(s->umem);
+    free(s);
+    n->state = NULL;
+}
+
+static uint32_t power_of_two(uint32_t n)
+{
+    uint32_t p = 64;
+    while (p < n)
+        p *= 2;
+    return p;
+}
+
+static int xdp_open(struct cs_netif *n, uint32_t queue)
+{
+    struct xdp_state *s = calloc(1, sizeof *s);
+    uint32_t size = power_of_two(2 * queue);
+    int err;
+    if (!s)
+        return -ENOMEM;
+    n->state = s;
+    s->map_fd = s->program_fd = s->link_fd = -1;
+    s->tx_size = size;
+    const struct xsk_umem_config umem = {.fill_size = size, .comp_size = size, .frame_size = CS_PAGE_SIZE};
+    const struct xsk_socket_config config = {
+        .rx_size = size,
+        .tx_size = size,
+        .libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
+        .bind_flags = XDP_COPY | XDP_USE_NEED_WAKEUP | XDP_USE_SG,
+    };
+    if (n->sharing) {
+        s->umem = ((struct xdp_state *)n->sharing->state)->umem;
+        err = xsk_socket__create_shared(&s->socket, n->name, 0, s->umem, &s->rx, &s->tx, &s->fill, &s->completed, &config);
+    } else {
+        err = xsk_umem__create(&s->umem, n->pool->data, (uint64_t)n->pool->pages * CS_PAGE_SIZE, &s->fill,
+                               &s->completed, &umem);
+        if (!err)
+            err = xsk_socket__create(&s->socket, n->name, 0, s->umem, &s->rx, &s->tx, &config);
+    }
+    if (!err) {
+        /* what is queued in the network is charged to the socket until it has left: room for all of it */
+        int bytes = (int)(queue * 2 * CS_PAGE_SIZE);
+        if (setsockopt(xsk_socket__fd(s->socket), SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) < 0)
+            err = -errno;
+    }
+    if (!err)
+        err = attach_program(n, s);
+    if (err) {
+        xdp_close(n);
+        return err;
+    }
+    n->fd = xsk_socket__fd(s->socket);
+    snprintf(n->mode, sizeof n->mode, "AF_XDP generic, copy at the adapter, multi-buffer");
+    static const char *const names[DROPS] = {"drop_xsk_no_page", "drop_xsk_ring_full", "drop_xsk_bad_send"};
+    for (int i = 0; i < DROPS; i++) {
+        char name[CS_COUNTER_NAME];
+        snprintf(name, sizeof name, "%s_%s", names[i], n->name);
+        s->drops[i] = cs_counter_get(n->counters, name);
+    }
+    return 0;
+}
+
+static int xdp_receive(struct cs_netif *n, struct cs_frame *frames, int max)
+{
+    struct xdp_state *s = n->state;
+    uint32_t index, ready = xsk_ring_cons__peek(&s->rx, (uint32_t)max * 2, &index), used = 0;
+    int count = 0;
+    struct cs_frame *f = &frames[0];
+    f->parts = 0;
+    for (uint32_t i = 0; i < ready && count < max; i++) {
+        const struct xdp_desc *d = xsk_ring_cons__rx_desc(&s->rx, index + i);
+        if (f->parts < CS_FRAME_PARTS)
+            f->part[f->parts++] = (struct cs_part){(uint32_t)(d->addr / CS_PAGE_SIZE), d->addr % CS_PAGE_SIZE, d->len};
+        if (!(d->options & XDP_PKT_CONTD)) {
+            used = i + 1;
+            if (++count < max) {
+                f++;
+                f->parts = 0;
+            }
+        }
+    }
+    /* the rest belongs to a frame that we would cut in two, or is beyond max */
+    if (used < ready)
+        xsk_ring_cons__cancel(&s->rx, ready - used);
+    if (used)
+        xsk_ring_cons__release(&s->rx, used);
+    s->filled -= used;
+    return count;
+}
+
+static uint32_t xdp_room(struct cs_netif *n)
+{
+    struct xdp_state *s = n->state;
+    return (s->tx_size - s->in_tx) / CS_FRAME_PARTS;
+}
+
+static void xdp_send(struct cs_netif *n, const struct cs_frame *frame)
+{
+    struct xdp_state *s = n->state;
+    uint32_t index;
+    if (xsk_ring_prod__reserve(&s->tx, frame->parts, &index) != frame->parts)
+        return; /* cannot be: the caller asked for room, and in_tx counts what is outstanding */
+    for (uint32_t i = 0; i < frame->parts; i++) {
+        const struct cs_part *p = &frame->part[i];
+        *xsk_ring_prod__tx_desc(&s->tx, index + i) = (struct xdp_desc){
+            .addr = (uint64_t)p->page * CS_PAGE_SIZE + p->off,
+            .len = p->len,
+            .options = i + 1 < frame->parts ? XDP_PKT_CONTD : 0,
+        };
+    }
+    xsk_ring_prod__submit(&s->tx, frame->parts);
+    s->in_tx += frame->parts;
+    n->sending = true;
+}
+
+static void reap(struct cs_netif *n, struct xdp_state *s)
+{
+    uint32_t index, done;
+    while ((done = xsk_ring_cons__peek(&s->completed, 256, &index)) > 0) {
+        for (uint32_t i = 0; i < done; i++)
+            cs_pool_give(n->pool, (uint32_t)(*xsk_ring_cons__comp_addr(&s->completed, index + i) / CS_PAGE_SIZE));
+        xsk_ring_cons__release(&s->completed, done);
+        s->in_tx -= done;
+    }
+}
+
+static void refill(struct cs_netif *n, struct xdp_state *s, uint32_t target)
+{
+    uint32_t index, want = target > s->filled ? target - s->filled : 0;
+    if (want > n->pool->free_count)
+        want = n->pool->free_count;
+    if (want == 0 || xsk_ring_prod__reserve(&s->fill, want, &index) != want)
+        return;
+    for (uint32_t i = 0; i < want; i++)
+        *xsk_ring_prod__fill_addr(&s->fill, index + i) = (uint64_t)cs_pool_take(n->pool, CS_RECEIVING) * CS_PAGE_SIZE;
+    xsk_ring_prod__submit(&s->fill, want);
+    s->filled += want;
+}
+
+static uint32_t pending(struct xdp_state *s)
+{
+    return s->tx_size - xsk_prod_nb_free(&s->tx, s->tx_size);
+}
+
+static int xdp_kick(struct cs_netif *n, uint32_t receiving)
+{
+    struct xdp_state *s = n->state;
+    uint32_t before = UINT32_MAX;
+    /* Generic mode sends in the caller's context, a batch a call. Without progress the network holds us back. */
+    for (uint32_t left = pending(s); n->sending && left > 0 && left < before; left = pending(s)) {
+        before = left;
+        if (sendto(xsk_socket__fd(s->socket), NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 && errno != EAGAIN &&
+            errno != EBUSY && errno != ENOBUFS)
+            return -errno;
+    }
+    n->sending = pending(s) > 0;
+    reap(n, s);
+    refill(n, s, receiving);
+    return 0;
+}
+
+static void xdp_statistics(struct cs_netif *n)
+{
+    struct xdp_state *s = n->state;
+    struct xdp_statistics st;
+    socklen_t size = sizeof st;
+    if (getsockopt(xsk_socket__fd(s->socket), SOL_XDP, XDP_STATISTICS, &st, &size) < 0)
+        return;
+    /* rx_dropped: no page was left for the frame. rx_fill_ring_empty_descs counts looks, not frames. */
+    cs_count_set(s->drops[DROP_NO_PAGE], st.rx_dropped);
+    cs_count_set(s->drops[DROP_RING_FULL], st.rx_ring_full);
+    cs_count_set(s->drops[DROP_BAD_SEND], st.tx_invalid_descs);
+}
+
+const struct cs_backend cs_backend_xdp = {
+    "xdp", xdp_open, xdp_receive, xdp_room, xdp_send, xdp_kick, xdp_statistics, xdp_close,
+};

@@ -1,0 +1,102 @@
+#include "container.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "cs.h"
+
+/* Left free in front of new data, so that the manager needs no page of its own for the headers. */
+enum { HEADROOM = 64 };
+
+static int attachments;
+
+int io_container_open(const struct io_config *config, struct io_channel **out)
+{
+    struct io_channel *c = calloc(1, sizeof *c);
+    int err = -ENOMEM;
+    if (!c)
+        return err;
+    if (attachments == 0 && (err = cs_attach(config->manager_socket)) < 0) {
+        free(c);
+        return err;
+    }
+    attachments++;
+    c->size = config->size;
+    c->fd = cs_open_udp(config->local, config->local_port, config->remote, config->remote_port, (int)config->queue,
+                        config->timeout_ms);
+    if (c->fd < 0) {
+        err = c->fd;
+        io_container_close(c);
+        return err;
+    }
+    *out = c;
+    return 0;
+}
+
+void io_container_close(struct io_channel *c)
+{
+    if (c->fd >= 0)
+        cs_close(c->fd);
+    if (--attachments == 0)
+        cs_detach();
+    free(c);
+}
+
+int io_container_read(struct io_channel *c, struct io_message *m, int options)
+{
+    int cids[IO_PARTS], offs[IO_PARTS], lens[IO_PARTS];
+    struct cs_args args = {.cids = cids, .offs = offs, .lens = lens};
+    int n = cs_read(c->fd, (int)c->size, IO_PARTS, &args, options);
+    if (n <= 0)
+        return n == -EAGAIN || n == -ETIMEDOUT || n == -EINTR ? 0 : n;
+    m->parts = n;
+    for (int i = 0; i < n; i++)
+        m->part[i] = (struct io_part){cids[i], offs[i], lens[i]};
+    return 1;
+}
+
+int io_container_write(struct io_channel *c, const struct io_message *m, int options)
+{
+    int cids[IO_PARTS], offs[IO_PARTS], lens[IO_PARTS];
+    for (int i = 0; i < m->parts; i++) {
+        cids[i] = m->part[i].handle;
+        offs[i] = m->part[i].off;
+        lens[i] = m->part[i].len;
+    }
+    int err = cs_write(c->fd, m->parts, cids, offs, lens, options);
+    return err == 0 ? 1 : err == -EAGAIN || err == -ETIMEDOUT ? 0 : err;
+}
+
+int io_container_map(struct io_channel *c, const struct io_message *m, void **addrs)
+{
+    int cids[IO_PARTS];
+    (void)c;
+    for (int i = 0; i < m->parts; i++)
+        cids[i] = m->part[i].handle;
+    return cs_map(m->parts, cids, addrs, 0);
+}
+
+int io_container_alloc(struct io_channel *c, int size, struct io_message *m)
+{
+    (void)c;
+    m->parts = 0;
+    for (int left = size, off = HEADROOM; left > 0; off = 0) {
+        int len = left < CS_PAGE_SIZE - off ? left : CS_PAGE_SIZE - off;
+        int cid = m->parts < IO_PARTS ? cs_alloc(CS_PAGE_SIZE, NULL, 0) : -EMSGSIZE;
+        if (cid < 0) {
+            io_container_free(c, m, 1);
+            return cid;
+        }
+        m->part[m->parts++] = (struct io_part){cid, off, len};
+        left -= len;
+    }
+    return 0;
+}
+
+void io_container_free(struct io_channel *c, const struct io_message *m, int count)
+{
+    (void)c;
+    for (int i = 0; i < count; i++)
+        for (int k = 0; k < m[i].parts; k++)
+            cs_free(1, &m[i].part[k].handle);
+}

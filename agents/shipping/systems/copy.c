@@ -1,0 +1,108 @@
+/* `copy`: conventional semantics on our stack. Same rings, same manager, same batches as `shipping`, but every
+ * datagram is copied into a private buffer on reading and out of one on writing. What it loses against
+ * `shipping` is what copying costs; what it gains on `linux-batch` is what leaving the kernel's path gives. */
+#include <errno.h>
+#include <string.h>
+
+#include "buffers.h"
+#include "container.h"
+#include "cs.h"
+
+static struct io_buffers buffers;
+
+static int copy_open(const struct io_config *config, struct io_channel **out)
+{
+    int err = io_buffers_open(&buffers, config->size);
+    if (err < 0)
+        return err;
+    err = io_container_open(config, out);
+    if (err < 0)
+        io_buffers_close(&buffers);
+    return err;
+}
+
+static void copy_close(struct io_channel *c)
+{
+    io_container_close(c);
+    io_buffers_close(&buffers);
+}
+
+static int copy_read(struct io_channel *c, struct io_message *m, int max)
+{
+    int n = 0;
+    while (n < max) {
+        struct io_message in;
+        void *addrs[IO_PARTS];
+        int handle = io_buffers_take(&buffers), bytes = 0;
+        if (handle < 0)
+            return n ? n : -ENOBUFS;
+        int got = io_container_read(c, &in, n ? CS_DONTWAIT : 0);
+        if (got > 0 && io_container_map(c, &in, addrs) < 0) {
+            io_container_free(c, &in, 1);
+            got = -ENOMEM;
+        }
+        if (got <= 0) {
+            io_buffers_give(&buffers, handle);
+            return n ? n : got;
+        }
+        for (int i = 0; i < in.parts; i++) {
+            memcpy(io_buffers_at(&buffers, handle) + bytes, (uint8_t *)addrs[i] + in.part[i].off, (size_t)in.part[i].len);
+            bytes += in.part[i].len;
+        }
+        io_container_free(c, &in, 1);
+        m[n++] = (struct io_message){.parts = 1, .part = {{handle, 0, bytes}}};
+    }
+    return n;
+}
+
+static int copy_write(struct io_channel *c, const struct io_message *m, int count)
+{
+    for (int i = 0; i < count; i++) {
+        const struct io_part *p = &m[i].part[0];
+        const uint8_t *data = io_buffers_at(&buffers, p->handle) + p->off;
+        struct io_message out;
+        void *addrs[IO_PARTS];
+        int err = io_container_alloc(c, p->len, &out);
+        if (err < 0)
+            return i ? i : err;
+        err = io_container_map(c, &out, addrs);
+        if (err < 0) {
+            io_container_free(c, &out, 1);
+            return i ? i : err;
+        }
+        for (int k = 0, at = 0; k < out.parts; at += out.part[k++].len)
+            memcpy((uint8_t *)addrs[k] + out.part[k].off, data + at, (size_t)out.part[k].len);
+        int done = io_container_write(c, &out, CS_MORE);
+        if (done <= 0) {
+            io_container_free(c, &out, 1);
+            return i ? i : done;
+        }
+        io_buffers_give(&buffers, p->handle);
+    }
+    return count;
+}
+
+static int copy_map(struct io_channel *c, const struct io_message *m, void **addrs)
+{
+    (void)c;
+    addrs[0] = io_buffers_at(&buffers, m->part[0].handle);
+    return 0;
+}
+
+static int copy_alloc(struct io_channel *c, int size, struct io_message *m)
+{
+    int handle = (uint32_t)size <= c->size ? io_buffers_take(&buffers) : -1;
+    *m = (struct io_message){.parts = 1, .part = {{handle, 0, size}}};
+    return handle < 0 ? -ENOBUFS : 0;
+}
+
+static void copy_free(struct io_channel *c, const struct io_message *m, int count)
+{
+    (void)c;
+    for (int i = 0; i < count; i++)
+        io_buffers_give(&buffers, m[i].part[0].handle);
+}
+
+const struct io_system_ops io_copy = {
+    "copy", true, copy_open, copy_read, copy_write, copy_map, copy_alloc, copy_free, copy_close,
+};
