@@ -1,0 +1,147 @@
+"""Calibration of the profile `period`: the CPU budget of the middle host."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import Any
+
+from orchestrator.experiments.calibration import Calibration, Flows, Point, Report
+from orchestrator.experiments.plan import Plan
+from orchestrator.experiments.workloads import Setting, Target, TrialFailed, Workloads
+
+MIN_QUOTA_US = 1000
+"""The kernel refuses smaller quotas."""
+
+
+class BudgetSearch:
+    """The CPU budget at which conventional I/O over 0 to 3 hogs is closest to the paper's curve.
+
+    One stream of datagrams runs all the time while budget and hogs change under it, and the sink's
+    counter is read at both ends of a window: this needs neither starting nor draining for each point.
+    """
+
+    def __init__(self, target: Target, plan: Plan, flows: Flows, report: Report) -> None:
+        self._target, self._plan, self._flows, self._report = target, plan, flows, report
+        self._definition = target.definition
+        self._points: list[Point] = []
+        self._total = plan.budget_steps + len(plan.budget_around) * len(plan.curve)
+        self._hogs = -1
+        self._sink = ""
+        self._others: tuple[str, ...] = ()
+        self._workloads = Workloads(target)
+        self._base = Setting(
+            ring_mbps=self._definition.ring_mbps,
+            offered_mbps=self._definition.offered_mbps,
+            quota_us=None,
+            period_us=plan.cpu_period_us,
+            queue_datagrams=plan.queue_datagrams(
+                self._definition.offered_mbps, self._definition.datagram_bytes, True
+            ),
+        )
+
+    async def find(self) -> Calibration:
+        """Searches, and returns the best budget. Raises TrialFailed and AgentError."""
+        flow = self._flows()
+        await self._target.apply(self._base)
+        await self._target.set_budget(self._base)
+        await self._target.set_hogs(0)
+        async with self._workloads as workloads:
+            self._sink = await workloads.sink(self._base, flow)
+            forwarder = await workloads.forwarder(self._base, self._definition.claim.to)
+            # Long enough for every point; it is stopped when all are measured.
+            source = await workloads.source(self._base, flow, 0.0, 20 + 4 * self._total * self._step_s())
+            self._others = (forwarder, source)
+            near = await self._near()
+            curves = {}
+            for factor in self._plan.budget_around:
+                quota = self._quota(near * factor)
+                if quota not in curves:
+                    curves[quota] = [await self._rate(quota, hogs) for hogs, _ in self._plan.curve]
+        errors = {quota: self._error(rates) for quota, rates in curves.items()}
+        best = min(errors, key=lambda quota: errors[quota])
+        return Calibration(
+            profile="period",
+            system=self._definition.claim.to,
+            ring_mbps=self._base.ring_mbps,
+            offered_mbps=self._base.offered_mbps,
+            quota_us=best,
+            period_us=self._base.period_us,
+            queue_datagrams=self._base.queue_datagrams,
+            error=round(errors[best], 4),
+            points=self._points,
+        )
+
+    async def _near(self) -> float:
+        """The budget (fraction of a CPU) that gives the curve's value with one hog: under load, throughput
+        goes with the budget."""
+        hogs, fraction = next(point for point in self._plan.curve if point[0] > 0)
+        wanted = fraction * self._definition.ring_mbps
+        low, high = self._plan.budget_range
+        budget = self._plan.budget_start
+        tried: dict[float, float] = {}
+        for _ in range(self._plan.budget_steps):
+            quota = self._quota(budget)
+            if quota in (self._quota(one) for one in tried):
+                break
+            tried[budget] = await self._rate(quota, hogs)
+            if abs(tried[budget] / wanted - 1) <= self._plan.budget_close:
+                break
+            step = wanted / max(tried[budget], wanted / 4)
+            budget = min(max(budget * step, low), high)
+        return min(tried, key=lambda one: abs(tried[one] - wanted))
+
+    async def _rate(self, quota: int, hogs: int) -> float:
+        """Throughput in Mb/s with this budget and load; measured once for each."""
+        for point in self._points:
+            if (point.quota_us, point.hogs) == (quota, hogs):
+                return point.throughput_mbps
+        setting = replace(self._base, quota_us=quota)
+        if hogs != self._hogs:
+            # Hogs start as programs, which takes seconds on a small budget.
+            await self._target.set_budget(setting, limited=False)
+            await self._target.set_hogs(hogs)
+            self._hogs = hogs
+        await self._target.set_budget(setting)
+        await asyncio.sleep(self._plan.probe_settle_s)
+        count, since = await self._count()
+        await asyncio.sleep(self._plan.probe_s)
+        count2, until = await self._count()
+        for other in self._others:
+            if (await self._workloads.look(other))["state"] != "running":
+                raise TrialFailed("a workload ended before the calibration did")
+        rate = (count2 - count) * self._definition.datagram_bytes * 8 / (until - since) / 1e6
+        # Beyond what is offered it is a queue being emptied.
+        rate = round(min(rate, self._base.offered_mbps), 2)
+        self._points.append(
+            Point(
+                quota_us=quota,
+                period_us=setting.period_us,
+                hogs=hogs,
+                ring_mbps=setting.ring_mbps,
+                offered_mbps=setting.offered_mbps,
+                throughput_mbps=rate,
+            )
+        )
+        left = max(0, self._total - len(self._points))
+        self._report(len(self._points), max(self._total, len(self._points)), left * self._step_s())
+        return rate
+
+    async def _count(self) -> tuple[int, float]:
+        """Datagrams at the sink so far, and the moment of that (the middle of the request)."""
+        asked = time.monotonic()
+        counters: dict[str, Any] = (await self._workloads.look(self._sink))["counters"]
+        return int(counters.get("datagrams_in", 0)), (asked + time.monotonic()) / 2
+
+    def _error(self, rates: list[float]) -> float:
+        ring = self._definition.ring_mbps
+        parts = [part for _, part in self._plan.curve]
+        wrong = [(rate / (part * ring) - 1) ** 2 for rate, part in zip(rates, parts, strict=True)]
+        return float((sum(wrong) / len(wrong)) ** 0.5)
+
+    def _quota(self, budget: float) -> int:
+        return max(MIN_QUOTA_US, round(budget * self._plan.cpu_period_us))
+
+    def _step_s(self) -> float:
+        return self._plan.probe_settle_s + self._plan.probe_s + 0.2

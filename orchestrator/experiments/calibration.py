@@ -1,0 +1,53 @@
+"""Calibration: what CPU budget or which rings put this machine where the paper's was.
+
+It looks at conventional I/O only, never at the systems compared with it. Everything measured is recorded,
+and the setting is frozen before any other system runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pydantic import BaseModel
+
+from orchestrator.experiments.definitions import Profile
+from orchestrator.experiments.workloads import Setting
+
+Report = Callable[[int, int, float], None]
+"""Called with calibration steps done, steps in all (a guess), seconds left (a guess)."""
+Flows = Callable[[], int]
+"""Gives the flow number of the next trial or probe, never the same twice."""
+
+
+class Point(BaseModel):
+    """One measurement of conventional I/O during calibration. Rates in Mb/s."""
+
+    quota_us: int | None
+    period_us: int
+    hogs: int
+    ring_mbps: float | None
+    offered_mbps: float
+    throughput_mbps: float
+    loss: float | None = None
+    limited_by: str | None = None
+
+
+class Calibration(BaseModel):
+    """What was found and from what. `error` is the fit's relative root mean square deviation (period
+    only)."""
+
+    profile: Profile
+    system: str
+    ring_mbps: float | None
+    offered_mbps: float
+    quota_us: int | None
+    period_us: int
+    queue_datagrams: int
+    error: float | None = None
+    k: float | None = None
+    points: list[Point]
+    notes: list[str] = []
+
+    def setting(self) -> Setting:
+        """What every trial of the run gets."""
+        return Setting(self.ring_mbps, self.offered_mbps, self.quota_us, self.period_us, self.queue_datagrams)

@@ -1,0 +1,144 @@
+"""Experiments as data: what is swept, what the paper published, what counts as reproduced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Profile = Literal["period", "scaled", "modern"]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Hogs = Annotated[int, Field(ge=0, le=64)]
+HERE = Path(__file__).parent
+
+
+class Strict(BaseModel):
+    """Base of every model here: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataPath(Strict):
+    """The hosts and networks a datagram crosses, by their names in the topology."""
+
+    source: str
+    ring_in: str
+    forwarder: str
+    ring_out: str
+    sink: str
+
+
+class Published(Strict):
+    """What the paper says of one system at one load.
+
+    `fraction_of_ring` is the paper's own form of most values; `times` derives one from the published ratio
+    to another system's value; a `note` alone stands where the paper gives no number.
+    """
+
+    system: str
+    hogs: Hogs
+    throughput_mbps: Positive | None = None
+    fraction_of_ring: Positive | None = None
+    times: str | None = None
+    loss: Annotated[float, Field(ge=0, le=1)] | None = None
+    note: str = ""
+
+
+class PublishedRatio(Strict):
+    """The paper's ratio between two systems at some loads."""
+
+    of: str
+    to: str
+    hogs: list[Hogs]
+    value: Positive
+
+
+class Claim(Strict):
+    """What must be seen to call it reproduced: the ratio at every loaded level, and no loss without
+    load."""
+
+    of: str
+    to: str
+    at_least: Positive
+    lossless_hogs: Hogs
+
+
+class Definition(Strict):
+    """One experiment. Rates are payload bits in Mb/s, except `ring_mbps`, the medium's own rate."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+    title: str
+    source: str
+    topology: str
+    path: DataPath
+    ring_mbps: Positive
+    datagram_bytes: Annotated[int, Field(ge=64, le=65507)]
+    offered_mbps: Positive
+    systems: Annotated[list[str], Field(min_length=1)]
+    hogs: Annotated[list[Hogs], Field(min_length=1)]
+    wire_system: str
+    published: list[Published]
+    published_ratios: list[PublishedRatio]
+    ratios: list[tuple[str, str]]
+    claim: Claim
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Definition:
+        known = set(self.systems)
+        named = {p.system for p in self.published} | {p.times for p in self.published if p.times}
+        named |= {name for pair in self.ratios for name in pair} | {self.claim.of, self.claim.to}
+        named |= {name for ratio in self.published_ratios for name in (ratio.of, ratio.to)}
+        if unknown := named - known:
+            raise ValueError(f"{', '.join(sorted(unknown))}: not among the systems")
+        for values in (self.systems, self.hogs):
+            if len(set(values)) != len(values):
+                raise ValueError(f"{values} names something twice")
+        if (self.claim.of, self.claim.to) not in self.ratios:
+            raise ValueError("the claim's ratio is not among the ratios")
+        return self
+
+    def published_mbps(self, system: str, hogs: int) -> float | None:
+        """The published throughput in Mb/s on the paper's ring, None where the paper has no number."""
+        for row in self.published:
+            if (row.system, row.hogs) != (system, hogs):
+                continue
+            if row.throughput_mbps is not None:
+                return row.throughput_mbps
+            if row.fraction_of_ring is not None:
+                return round(row.fraction_of_ring * self.ring_mbps, 1)
+            if row.times is not None:
+                base, ratio = (
+                    self.published_mbps(row.times, hogs),
+                    self.published_ratio(system, row.times, hogs),
+                )
+                return None if base is None or ratio is None else round(base * ratio, 1)
+        return None
+
+    def published_ratio(self, of: str, to: str, hogs: int) -> float | None:
+        """The published ratio, None where the paper has none."""
+        for row in self.published_ratios:
+            if (row.of, row.to) == (of, to) and hogs in row.hogs:
+                return row.value
+        return None
+
+
+class Options(Strict):
+    """How to execute an experiment. `trials` None: as the plan says; `seed` None: chosen and recorded."""
+
+    profile: Profile = "period"
+    trials: Annotated[int, Field(ge=1, le=1000)] | None = None
+    quick: bool = False
+    seed: Annotated[int, Field(ge=0, lt=2**53)] | None = None
+
+
+def load_definition(path: Path) -> Definition:
+    """One experiment from its YAML file. Raises pydantic's ValidationError."""
+    return Definition.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+EXPERIMENTS: dict[str, Definition] = {
+    definition.name: definition for definition in map(load_definition, sorted(HERE.glob("*.yaml")))
+}
+"""The shipped experiments by name."""

@@ -1,0 +1,178 @@
+"""Where a datagram can be dropped between source and sink, read from the counters of a trial.
+
+Several counters see one and the same drop. A frame refused by a veth pair counts as `tx_dropped` of the
+end that sent it and as `rx_dropped` of the end that should have had it; one refused by a CPU's receive
+backlog counts in `softnet_stat` as well; and the sender's UDP and IP counters may count it once more.
+Here each drop is taken from one counter only: `rx_dropped`, and of `tx_dropped` just what goes beyond the
+other end's `rx_dropped`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.experiments.books import Passage
+from orchestrator.experiments.definitions import DataPath
+
+Counts = Mapping[str, int]
+HEADERS = 14 + 20 + 8
+"""Bytes of a frame beyond its datagram's payload: Ethernet, IPv4, UDP."""
+ARP_FRAME = 42
+"""Bytes of an ARP frame on a veth, where nothing is padded."""
+
+AFTER_WRITE = ("tx", "send", "out", "arp", "write")
+"""A manager's drop whose name has one of these words hit a datagram that the forwarder had written
+already."""
+BEFORE_READ = ("endpoint", "queue", "rx", "receive", "socket")
+"""A forwarder's drop whose name has one of these words hit a datagram before the forwarder read it."""
+
+
+@dataclass(frozen=True)
+class Wire:
+    """One network as a datagram crosses it: the sending and receiving host's interface, and the network's
+    devices."""
+
+    network: str
+    sender: str
+    sender_port: str
+    receiver: str
+    receiver_port: str
+    devices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The increase of every counter over a trial, and the final states of its workloads.
+
+    `network` are the lab's counters, `hosts` those of each host; `forwarder` and `manager` hold results.
+    """
+
+    network: Counts
+    hosts: Mapping[str, Counts]
+    sent: int
+    received: int
+    sink: Mapping[str, Any]
+    forwarder: Mapping[str, Any]
+    manager: Mapping[str, Any]
+
+
+def interface(record: Mapping[str, Any], host: str, network: str) -> Mapping[str, Any]:
+    """A host's interface on a network, from the lab's record. Raises LookupError."""
+    for found in record["hosts"][host]["interfaces"]:
+        if found["network"] == network:
+            return dict(found)
+    raise LookupError(f"host {host} has no interface on network {network}")
+
+
+def wires(record: Mapping[str, Any], path: DataPath) -> tuple[Wire, Wire]:
+    """Both networks of the path in the deployed lab."""
+
+    def wire(network: str, sender: str, receiver: str) -> Wire:
+        entry = record["networks"][network]
+        out, into = interface(record, sender, network), interface(record, receiver, network)
+        extra = (entry["ifb"],) if entry.get("ifb") else ()
+        return Wire(
+            network=network,
+            sender=f"{sender}.{out['name']}",
+            sender_port=f"{network}.{out['peer']}",
+            receiver=f"{receiver}.{into['name']}",
+            receiver_port=f"{network}.{into['peer']}",
+            devices=tuple(f"{network}.{device}" for device in (*entry["ports"], *extra)),
+        )
+
+    return (
+        wire(path.ring_in, path.source, path.forwarder),
+        wire(path.ring_out, path.forwarder, path.sink),
+    )
+
+
+def passages(seen: Seen, path: DataPath, ring_in: Wire, ring_out: Wire) -> list[Passage]:
+    """The three segments of the way with the drops named in each."""
+    read, written = int(seen.forwarder["received"]), int(seen.forwarder["sent"])
+    own = _named(seen.forwarder, "forwarder")
+    manager = _named(seen.manager, "manager")
+    before = {k: v for k, v in own.items() if _has(k, BEFORE_READ) and not _has(k, AFTER_WRITE)}
+    after = {k: v for k, v in manager.items() if _has(k, AFTER_WRITE)}
+    # With AF_PACKET the kernel sees a second copy of every frame and finds no socket for it: no datagram
+    # is lost.
+    copies = seen.manager.get("backend") == "packet"
+    return [
+        Passage(
+            f"{path.source} -> {ring_in.network} -> {path.forwarder}",
+            seen.sent,
+            read,
+            _wire_drops(seen.network, ring_in)
+            | _kernel_drops(seen.hosts[path.forwarder], path.forwarder, ignore_ports=copies)
+            | {k: v for k, v in manager.items() if k not in after}
+            | before,
+        ),
+        Passage(
+            f"{path.forwarder}'s forwarder", read, written, {k: v for k, v in own.items() if k not in before}
+        ),
+        Passage(
+            f"{path.forwarder} -> {ring_out.network} -> {path.sink}",
+            written,
+            seen.received,
+            after
+            | _wire_drops(seen.network, ring_out)
+            | _kernel_drops(seen.hosts[path.sink], path.sink)
+            | _named(seen.sink, "sink"),
+        ),
+    ]
+
+
+def sink_socket_drops(host: Counts) -> int:
+    """Datagrams that the sink's own socket buffer refused."""
+    return host.get("udp.RcvbufErrors", 0)
+
+
+def crossings(network: Counts, wire: Wire, datagram_bytes: int) -> dict[str, int]:
+    """Datagrams that passed each interface of a wire, where frame and byte counts give them exactly.
+
+    Only datagrams and ARP cross a wire: with p frames and b bytes, (b - 42 p) / payload is the number of
+    datagrams. Where that is no whole number something else crossed too, and nothing is said.
+    """
+    found: dict[str, int] = {}
+    sending = ((wire.sender, "tx"), (wire.sender_port, "rx"))
+    for device, way in (*sending, (wire.receiver_port, "tx"), (wire.receiver, "rx")):
+        frames = network.get(f"{device}.{way}_packets", 0)
+        octets = network.get(f"{device}.{way}_bytes", 0)
+        count, rest = divmod(octets - ARP_FRAME * frames, datagram_bytes + HEADERS - ARP_FRAME)
+        if rest == 0 and 0 <= count <= frames:
+            found[f"{device} {way}"] = count
+    return found
+
+
+def _wire_drops(network: Counts, wire: Wire) -> dict[str, int]:
+    found = {f"{device} qdisc": network.get(f"{device}.qdisc_drops", 0) for device in wire.devices}
+    for sent_by, had_by in ((wire.sender, wire.sender_port), (wire.receiver_port, wire.receiver)):
+        refused = network.get(f"{had_by}.rx_dropped", 0)
+        found[f"{had_by} rx_dropped"] = refused
+        found[f"{sent_by} tx_dropped"] = max(0, network.get(f"{sent_by}.tx_dropped", 0) - refused)
+    for device in wire.devices:
+        if device not in (wire.sender_port, wire.receiver_port):
+            found[f"{device} rx_dropped"] = network.get(f"{device}.rx_dropped", 0)
+    return found
+
+
+def _kernel_drops(host: Counts, name: str, ignore_ports: bool = False) -> dict[str, int]:
+    full = host.get("udp.RcvbufErrors", 0)
+    found = {
+        f"{name} socket buffer": full,
+        # InErrors has RcvbufErrors in it; what is left are checksums and memory.
+        f"{name} udp.InErrors": max(0, host.get("udp.InErrors", 0) - full),
+        f"{name} ip.InDiscards": host.get("ip.InDiscards", 0),
+    }
+    if not ignore_ports:
+        found[f"{name} no socket"] = host.get("udp.NoPorts", 0)
+    return found
+
+
+def _named(result: Mapping[str, Any], owner: str) -> dict[str, int]:
+    return {f"{owner} {key[5:]}": int(count) for key, count in result.items() if key.startswith("drop_")}
+
+
+def _has(place: str, words: tuple[str, ...]) -> bool:
+    return any(word in place.split(" ", 1)[1].split("_") for word in words)

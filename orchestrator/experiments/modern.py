@@ -1,0 +1,82 @@
+"""The profile `modern`: nothing is limited, and each system's highest lossless rate is searched."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from orchestrator.experiments.plan import Plan
+from orchestrator.experiments.rings import bottleneck, probe_plan
+from orchestrator.experiments.schedule import Planned
+from orchestrator.experiments.search import RateSearch
+from orchestrator.experiments.trial import Trial
+from orchestrator.experiments.workloads import Setting, Target
+
+NARROW = 1.25
+"""From the second round on a search starts at the last result and widens by this factor."""
+
+Probe = Callable[[Planned, Setting, Plan], Awaitable[Trial]]
+"""Does and records one trial."""
+
+
+@dataclass(frozen=True)
+class Highest:
+    """One search's result: the highest rate in Mb/s that lost nothing, and what failed above it."""
+
+    round: int
+    system: str
+    mbps: float
+    limited_by: str | None
+
+
+async def highest_rates(
+    target: Target,
+    setting: Setting,
+    plan: Plan,
+    probe: Probe,
+    report: Callable[[int, float], None],
+) -> list[Highest]:
+    """One search per system and round. The systems take turns step by step, so that drift hits all alike.
+
+    `report` is told the number of searches done, and a guess of the steps that are left.
+    """
+    systems = deque(target.definition.systems)
+    found: list[Highest] = []
+    best: dict[str, float] = {}
+    usual_steps = 10.0
+    number = 0
+    for round_ in range(plan.trials):
+        searches = {
+            system: RateSearch(
+                start=best.get(system, plan.search_start_mbps),
+                most=plan.search_max_mbps,
+                resolution=plan.search_resolution,
+                factor=NARROW if system in best else 2.0,
+            )
+            for system in systems
+        }
+        limits: dict[str, str | None] = dict.fromkeys(systems)
+        steps = 0
+        while open_ := [system for system in systems if not searches[system].done]:
+            for system in open_:
+                search = searches[system]
+                rate = search.rate
+                trial = await probe(
+                    Planned(number, round_, system, 0), replace(setting, offered_mbps=rate), probe_plan(plan)
+                )
+                number, steps = number + 1, steps + 1
+                limit = bottleneck(trial, 0.0, target)
+                if limit is not None and rate < search.failed:
+                    limits[system] = limit
+                search.tell(rate, limit is None)
+                left = sum(one.steps_left for one in searches.values())
+                rounds_left = plan.trials - round_ - 1
+                report(len(found), left + rounds_left * len(systems) * usual_steps)
+        usual_steps = steps / len(systems)
+        for system, search in searches.items():
+            found.append(Highest(round_, system, search.best, limits[system]))
+            if search.best:
+                best[system] = search.best
+        systems.rotate(-1)
+    return found

@@ -1,0 +1,82 @@
+"""Every number that decides how trials and calibration are done, in one place."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from orchestrator.experiments.definitions import Options
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Times in seconds unless named otherwise. `plan_for` gives the defaults of a run."""
+
+    trials: int = 7
+    warmup_s: float = 0.5
+    measured_s: float = 3.0
+    drain_s: float = 2.0
+    overhead_s: float = 1.5
+    """Guess of what starting and stopping one trial's processes takes, until trials have been seen."""
+
+    cpu_period_us: int = 50_000
+    """CFS period of the middle host's budget. The quota's floor is 1 ms, so small budgets need long
+    periods."""
+    budget_start: float = 0.05
+    budget_range: tuple[float, float] = (0.02, 1.0)
+    """Budgets to search, as a fraction of one CPU."""
+    curve: tuple[tuple[int, float], ...] = ((0, 0.93), (1, 1 / 2), (2, 1 / 3), (3, 1 / 4))
+    """The paper's conventional I/O: hogs, throughput as a fraction of the ring (without hogs: what is
+    offered)."""
+    budget_steps: int = 6
+    """Steps towards the budget that gives the curve's value with one hog, at most."""
+    budget_close: float = 0.02
+    """Closer than this fraction to that value, no further step is made."""
+    budget_around: tuple[float, ...] = (0.85, 1.0, 1.2)
+    """Multiples of the budget found at which the whole curve is measured; the best fit wins."""
+    probe_settle_s: float = 0.3
+    probe_s: float = 1.0
+
+    queue_min: int = 1024
+    queue_periods: float = 4.0
+    """Queues of every system hold this many CPU periods' worth of datagrams, so that being throttled for
+    a part
+    of a period alone never overflows one."""
+    slice_us: int = 12_000
+    """Without a budget: how long other processes may hold the CPU in one go."""
+
+    search_start_mbps: float = 500.0
+    search_max_mbps: float = 9_000.0
+    search_resolution: float = 0.025
+    search_step_s: float = 0.6
+    sustained_loss: float = 0.005
+    """Loss up to which conventional I/O "sustains" a rate in `scaled`; `modern` allows none."""
+
+    resamples: int = 10_000
+
+    def queue_datagrams(self, rate_mbps: float, datagram_bytes: int, budgeted: bool) -> int:
+        """Capacity of each queue, the same for every system."""
+        period_s = (self.cpu_period_us if budgeted else self.slice_us) / 1e6
+        return max(
+            self.queue_min, math.ceil(self.queue_periods * period_s * rate_mbps * 1e6 / 8 / datagram_bytes)
+        )
+
+
+def plan_for(options: Options) -> Plan:
+    """The plan of a run: `quick` is one short trial each, with a short calibration."""
+    plan = Plan()
+    if options.quick:
+        plan = replace(
+            plan,
+            trials=1,
+            warmup_s=0.3,
+            measured_s=0.9,
+            budget_steps=3,
+            budget_close=0.05,
+            budget_around=(1.0,),
+            probe_settle_s=0.15,
+            probe_s=0.5,
+            search_step_s=0.3,
+            search_resolution=0.1,
+        )
+    return plan if options.trials is None else replace(plan, trials=options.trials)

@@ -1,0 +1,262 @@
+"""Executes an experiment on a deployed lab: calibration, trials, judgement, files."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from agents.client import Machine
+from agents.errors import AgentError
+from orchestrator.experiments import environment, validity
+from orchestrator.experiments.calibration import Calibration, Flows
+from orchestrator.experiments.definitions import Definition, Options
+from orchestrator.experiments.figure import draw
+from orchestrator.experiments.files import append_line, write_json
+from orchestrator.experiments.modern import Highest, highest_rates
+from orchestrator.experiments.plan import Plan, plan_for
+from orchestrator.experiments.profiles import calibrate
+from orchestrator.experiments.result import Outcome, Result, judge
+from orchestrator.experiments.schedule import Planned, TimeLeft, schedule
+from orchestrator.experiments.trial import Trial, run_trial
+from orchestrator.experiments.workloads import Setting, Target, TrialFailed
+
+log = logging.getLogger(__name__)
+
+Report = Callable[[dict[str, Any]], None]
+"""Told {"phase": "calibration" | "trials" | "result", "done", "total", "seconds_left", "trial": {...} |
+None}."""
+
+RESTORE_S = 20.0
+
+
+async def execute(
+    machine: Machine,
+    lab: str,
+    definition: Definition,
+    options: Options,
+    run_dir: Path,
+    report: Report,
+    plan: Plan | None = None,
+) -> Result:
+    """Runs `definition` on the deployed lab `lab` and writes into `run_dir` (which exists) definition.json,
+    calibration.json, trials.jsonl, environment.json, figure.png and result.json.
+
+    `plan` None: what `plan_for(options)` says. Raises TrialFailed, with a message for the user, when a
+    workload or an agent dies or refuses; the trial it happened in is the last line of trials.jsonl. When it
+    returns, raises or is cancelled, no workload and no hog of it runs, and the lab's rates and budget are as
+    before.
+    """
+    try:
+        record = await machine.lab(lab)
+        run = _Run(
+            Target.of(machine, lab, record, definition),
+            record,
+            options,
+            plan or plan_for(options),
+            run_dir,
+            report,
+        )
+        return await run.execute()
+    except AgentError as error:
+        raise TrialFailed(str(error)) from error
+
+
+class _Run:
+    def __init__(
+        self,
+        target: Target,
+        record: dict[str, Any],
+        options: Options,
+        plan: Plan,
+        run_dir: Path,
+        report: Report,
+    ) -> None:
+        self._target, self._record, self._options, self._plan = target, record, options, plan
+        self._dir, self._tell = run_dir, report
+        self._definition = target.definition
+        self._seed = options.seed if options.seed is not None else random.SystemRandom().randrange(2**31)
+        # A datagram of an earlier trial, or run, must never be taken for one of this.
+        flows = itertools.count(random.SystemRandom().randrange(1, 2**31))
+        self._flow: Flows = lambda: next(flows)
+        self._trials: list[Trial] = []
+        self._left = TimeLeft(self._plan.warmup_s + self._plan.measured_s + self._plan.overhead_s)
+        self._planned = schedule(
+            self._definition.systems, self._definition.hogs, self._plan.trials, self._seed
+        )
+
+    async def execute(self) -> Result:
+        write_json(
+            self._dir / "definition.json",
+            {
+                "definition": self._definition.model_dump(mode="json"),
+                "options": self._options.model_dump(mode="json"),
+                "seed": self._seed,
+            },
+        )
+        try:
+            calibration = await self._calibrate()
+            before = await environment.describe(await self._target.machine.lab(self._target.lab))
+            outcomes = await self._measure(calibration)
+            after = await environment.describe(await self._target.machine.lab(self._target.lab))
+        finally:
+            await asyncio.shield(self._restore())
+        return await self._conclude(calibration, outcomes, before, after)
+
+    async def _calibrate(self) -> Calibration:
+        self._progress("calibration", 0, 1, self._left.seconds(len(self._planned)))
+
+        def step(done: int, total: int, seconds: float) -> None:
+            self._progress("calibration", done, total, seconds + self._left.seconds(len(self._planned)))
+
+        calibration = await calibrate(self._target, self._options.profile, self._plan, self._flow, step)
+        write_json(self._dir / "calibration.json", calibration)
+        await self._target.apply(calibration.setting())
+        return calibration
+
+    async def _measure(self, calibration: Calibration) -> list[Outcome]:
+        setting = calibration.setting()
+        if self._options.profile == "modern":
+            return await self._search(setting, calibration)
+        total = len(self._planned)
+        for done, planned in enumerate(self._planned):
+            self._progress("trials", done, total, self._left.seconds(total - done))
+            trial = await self._trial(planned, setting, self._plan)
+            self._left.took(trial.seconds)
+        ring = calibration.ring_mbps or self._definition.ring_mbps
+        share = 100.0 / ring if self._options.profile == "scaled" else 1.0
+        return [
+            Outcome(t.round, t.system, t.hogs, (t.throughput_mbps or 0.0) * share, t.loss, t.valid)
+            for t in self._trials
+        ]
+
+    async def _search(self, setting: Setting, calibration: Calibration) -> list[Outcome]:
+        total = self._plan.trials * len(self._definition.systems)
+
+        def step(done: int, steps_left: float) -> None:
+            each = self._trials[-1].seconds if self._trials else self._plan.search_step_s
+            self._progress("trials", done, total, round(steps_left * each, 1))
+
+        found = await highest_rates(self._target, setting, self._plan, self._trial, step)
+        calibration.notes += _lower_bounds(found)
+        return [Outcome(one.round, one.system, 0, one.mbps, 0.0, one.mbps > 0) for one in found]
+
+    async def _trial(self, planned: Planned, setting: Setting, plan: Plan) -> Trial:
+        flow = self._flow()
+        try:
+            trial = await run_trial(self._target, planned, setting, plan, flow)
+        except (TrialFailed, AgentError) as error:
+            failed = Trial.of_failure(planned, setting, flow, str(error))
+            append_line(self._dir / "trials.jsonl", failed)
+            raise
+        self._trials.append(trial)
+        append_line(self._dir / "trials.jsonl", trial)
+        if not trial.valid:
+            log.warning(
+                "trial %d (%s, %d hogs) is INVALID: %s",
+                trial.number,
+                trial.system,
+                trial.hogs,
+                "; ".join(trial.reasons),
+            )
+        return trial
+
+    async def _conclude(
+        self, calibration: Calibration, outcomes: list[Outcome], before: dict[str, Any], after: dict[str, Any]
+    ) -> Result:
+        total = len(outcomes)
+        self._progress("result", total, total, 1.0)
+        changed = environment.changes(before, after)
+        void = validity.environment_problems(changed)
+        if void:
+            outcomes = [
+                Outcome(one.round, one.system, one.hogs, one.value, one.loss, valid=False) for one in outcomes
+            ]
+        judged = judge(self._definition, self._options.profile, outcomes, self._seed, self._plan.resamples)
+        surroundings = {
+            "before": before,
+            "after": {key: after[key] for key in environment.VOLATILE if key in after},
+            "changed": changed,
+            "calibration": calibration.model_dump(mode="json"),
+            "options": self._options.model_dump(mode="json"),
+            "seed": self._seed,
+            "stack": _stacks(self._trials),
+            "notes": [*judged.notes, *void, *calibration.notes, *_invalid_notes(self._trials)],
+        }
+        result = Result(
+            experiment=self._definition.name,
+            profile=self._options.profile,
+            verdict=judged.verdict,
+            environment=surroundings,
+            rows=judged.rows,
+            ratios=judged.ratios,
+            figure=f"{self._dir.parent.name}/{self._dir.name}/figure.png",
+        )
+        write_json(self._dir / "environment.json", {**surroundings, "after": after})
+        await asyncio.to_thread(
+            draw, result, outcomes, self._definition.title, self._definition.source, self._dir / "figure.png"
+        )
+        write_json(self._dir / "result.json", result)
+        return result
+
+    async def _restore(self) -> None:
+        """Takes the load and the limits away again. A dead agent has taken its lab's load with it."""
+        target, path = self._target, self._definition.path
+        period_us = self._plan.cpu_period_us
+        try:
+            async with asyncio.timeout(RESTORE_S):
+                await target.machine.set_budget(target.lab, path.forwarder, None, period_us)
+                await target.machine.set_hogs(target.lab, path.forwarder, 0)
+                for network in (path.ring_in, path.ring_out):
+                    rate = self._record["networks"][network]["rate_mbps"]
+                    await target.machine.set_network(target.lab, network, rate)
+        except (AgentError, TimeoutError) as error:
+            log.warning("could not restore lab %s: %s", target.lab, error or "no answer in time")
+
+    def _progress(self, phase: str, done: int, total: int, seconds_left: float) -> None:
+        last = self._trials[-1] if self._trials else None
+        self._tell(
+            {
+                "phase": phase,
+                "done": done,
+                "total": total,
+                "seconds_left": seconds_left,
+                "trial": None if last is None else last.summary(),
+            }
+        )
+
+
+def _stacks(trials: list[Trial]) -> dict[str, dict[str, Any]]:
+    """Back end and mode that each system's manager reported; more than one value is joined, not hidden."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for trial in trials:
+        manager = trial.results.get("manager") or {}
+        for key in ("backend", "mode"):
+            if key in manager:
+                found.setdefault(trial.system, {}).setdefault(key, set()).add(str(manager[key]))
+    return {
+        system: {key: " | ".join(sorted(values)) for key, values in each.items()}
+        for system, each in found.items()
+    }
+
+
+def _invalid_notes(trials: list[Trial], most: int = 5) -> list[str]:
+    bad = [trial for trial in trials if not trial.valid]
+    notes = [f"trial {t.number} ({t.system}, {t.hogs} hogs) is INVALID: {t.reasons[0]}" for t in bad[:most]]
+    return notes + ([f"{len(bad) - most} more invalid trials: see trials.jsonl"] if len(bad) > most else [])
+
+
+def _lower_bounds(found: list[Highest]) -> list[str]:
+    """In `modern` the source or the wire may give out before the system does."""
+    limits: dict[str, set[str]] = {}
+    for one in found:
+        if one.limited_by not in (None, "forwarder"):
+            limits.setdefault(one.system, set()).add(str(one.limited_by))
+    return [
+        f"modern: {system} may carry more than measured: first failed the {', the '.join(sorted(what))}"
+        for system, what in limits.items()
+    ]
