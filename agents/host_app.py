@@ -1,0 +1,128 @@
+"""A host agent's HTTP interface: what its machine agent asks of it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from aiohttp import web
+
+from agents.errors import Problem
+from agents.hogs import Hogs
+from agents.host_counters import read_network, read_softirq
+from agents.host_exec import Commands
+from agents.host_registry import Workloads
+from agents.problems import BODY_LIMIT, problem_middleware, read_model
+from agents.requests import Command, Execution, HogCount, HostSetup, WorkloadSpec
+from topologies.cgroups import HostCgroup
+
+WAIT_LIMIT_S = 30.0
+
+
+class HostAgent:
+    """One host's workloads, hogs and counters. Needs a running event loop.
+
+    `setup.workload_command` is what workload processes are started with.
+    """
+
+    def __init__(self, setup: HostSetup) -> None:
+        self._setup = setup
+        self._cgroup = HostCgroup(setup.cgroup)
+        self._workloads = Workloads(setup, lambda pid: self._cgroup.attach(pid, "io"))
+        self._hogs = Hogs(self._cgroup, setup.workload_command)
+        self._commands = Commands()
+        self._usec: dict[str, int] = {}
+
+    def app(self) -> web.Application:
+        """The application that serves this agent."""
+        app = web.Application(middlewares=[problem_middleware], client_max_size=BODY_LIMIT)
+        app.add_routes(
+            [
+                web.get("/health", self._health),
+                web.get("/workloads", self._list),
+                web.post("/workloads", self._start),
+                web.get("/workloads/{id}", self._state),
+                web.delete("/workloads/{id}", self._stop),
+                web.post("/workloads/{id}/commands", self._tell),
+                web.get("/hogs", self._hog_state),
+                web.put("/hogs", self._set_hogs),
+                web.get("/counters", self._counters),
+                web.get("/metrics.json", self._metrics),
+                web.post("/exec", self._exec),
+            ]
+        )
+        return app
+
+    async def close(self) -> None:
+        """Ends all that this agent started."""
+        await self._commands.kill_all()
+        await self._workloads.kill_all()
+        await self._hogs.kill_all()
+
+    async def _health(self, request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok", "pid": os.getpid(), "host": self._setup.host})
+
+    async def _list(self, request: web.Request) -> web.Response:
+        return web.json_response({"workloads": self._workloads.describe()})
+
+    async def _start(self, request: web.Request) -> web.Response:
+        workload = await self._workloads.start(await read_model(request, WorkloadSpec))
+        answer = {"id": workload.id, "pid": workload.pid, "state": workload.state}
+        return web.json_response(answer, status=201)
+
+    async def _state(self, request: web.Request) -> web.Response:
+        workload = self._workloads.get(request.match_info["id"])
+        wait_s = _seconds(request, "wait_s")
+        if wait_s > 0:
+            await workload.finished(wait_s)
+        return web.json_response(workload.describe())
+
+    async def _stop(self, request: web.Request) -> web.Response:
+        workload = await self._workloads.stop(request.match_info["id"])
+        return web.json_response(workload.describe())
+
+    async def _tell(self, request: web.Request) -> web.Response:
+        workload = self._workloads.get(request.match_info["id"])
+        workload.tell((await read_model(request, Command)).model_dump())
+        return web.Response(status=204)
+
+    async def _hog_state(self, request: web.Request) -> web.Response:
+        return web.json_response(self._describe_hogs())
+
+    async def _set_hogs(self, request: web.Request) -> web.Response:
+        await self._hogs.set((await read_model(request, HogCount)).count)
+        return web.json_response(self._describe_hogs())
+
+    async def _counters(self, request: web.Request) -> web.Response:
+        found = {f"cpu.{group}_usec": usec for group, usec in self._cpu_usec("io", "hogs", "work").items()}
+        found |= {f"cpu.{name}": value for name, value in self._cgroup.throttled().items()}
+        found["hogs.running"] = len(self._hogs.running)
+        return web.json_response({**found, **read_network(), **read_softirq()})
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        usec = self._cpu_usec("io", "hogs", "agent")
+        return web.json_response({**self._workloads.measured(), "cpu_usec": usec})
+
+    def _cpu_usec(self, *groups: str) -> dict[str, int]:
+        # `hogs` is a difference of two readings and may seem to fall by a microsecond; a counter may not.
+        for group in groups:
+            self._usec[group] = max(self._usec.get(group, 0), self._cgroup.cpu_usec(group))
+        return {group: self._usec[group] for group in groups}
+
+    async def _exec(self, request: web.Request) -> web.Response:
+        return web.json_response(await self._commands.run((await read_model(request, Execution)).argv))
+
+    def _describe_hogs(self) -> dict[str, Any]:
+        running = self._hogs.running
+        return {"count": self._hogs.count, "running": len(running), "pids": [hog.pid for hog in running]}
+
+
+def _seconds(request: web.Request, name: str) -> float:
+    text = request.query.get(name, "0")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= WAIT_LIMIT_S:
+        raise Problem(422, f"{name} must be 0 to {WAIT_LIMIT_S:g} seconds, not {text[:40]!r}", name)
+    return seconds

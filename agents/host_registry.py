@@ -1,0 +1,193 @@
+"""The workloads of one host, and the manager that those on our own stack need."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from agents.errors import Problem, not_found
+from agents.host_workloads import Workload
+from agents.requests import HostSetup, WorkloadSpec
+
+ENDED_KEPT = 256
+"""Ended workloads whose state can still be asked for."""
+RUNNING_LIMIT = 64
+ON_OUR_STACK = {"copy", "shipping"}
+NEED_A_MANAGER = {"source", "forwarder", "sink"}
+MANAGER_PARAMS = ("backend", "queue_datagrams")
+"""Parameters of a workload that are meant for its host's manager as well."""
+
+
+class Workloads:
+    """Starts, finds and stops workloads. `place(pid)` puts a process into the cgroup of the I/O path."""
+
+    def __init__(self, setup: HostSetup, place: Callable[[int], None]) -> None:
+        self._setup = setup
+        self._place = place
+        self._all: dict[str, Workload] = {}
+        self._numbers = itertools.count(1)
+        # Ids of an earlier agent of this host must not name this one's workloads.
+        self._life = secrets.token_hex(3)
+        self._manager: Workload | None = None
+        self._manager_params: dict[str, Any] = {}
+        self._manager_lock = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._past: dict[tuple[str, str], Counter[str]] = {}
+        self._endings: Counter[tuple[str, str, str]] = Counter()
+
+    async def start(self, spec: WorkloadSpec) -> Workload:
+        """Starts a workload, its manager first if it needs one, and returns when it is ready.
+
+        Raises `Problem` when either refuses or breaks; neither is left behind then.
+        """
+        if sum(not w.ended for w in self._all.values()) >= RUNNING_LIMIT:
+            raise Problem(409, f"{self._where} runs {RUNNING_LIMIT} workloads already")
+        params = dict(spec.params)
+        if spec.system in ON_OUR_STACK and spec.workload in NEED_A_MANAGER:
+            async with self._manager_lock:
+                manager = await self._running_manager(params)
+                params["manager_socket"] = self._manager_socket
+                workload = self._launch(spec.workload, spec.system)
+                workload.manager = manager
+        else:
+            workload = self._launch(spec.workload, spec.system)
+        try:
+            await workload.begin(params, self._place)
+        except BaseException:
+            self._all.pop(workload.id, None)
+            await self._release_manager()
+            raise
+        return workload
+
+    def get(self, workload_id: str) -> Workload:
+        """The workload of that id. Raises `Problem` 404."""
+        try:
+            return self._all[workload_id]
+        except KeyError:
+            raise not_found(
+                "workload", workload_id, f"{self._where} (a restarted agent knows none of before)"
+            ) from None
+
+    async def stop(self, workload_id: str) -> Workload:
+        """Stops a workload and, after the last that needs it, the manager; both are gone on return."""
+        workload = self.get(workload_id)
+        await workload.stop()
+        if workload.manager is not None:
+            await self._release_manager()
+        return workload
+
+    async def kill_all(self) -> None:
+        """Ends every process at once."""
+        living = [w for w in self._all.values() if not w.ended]
+        await asyncio.gather(*(w.kill("its host agent ends") for w in living))
+
+    def describe(self) -> list[dict[str, Any]]:
+        """The states of all that run and of those that ended lately, oldest first."""
+        return [workload.describe() for workload in self._all.values()]
+
+    def measured(self) -> dict[str, Any]:
+        """What metrics are made of: totals that never fall while this agent lives, gauges, and states."""
+        totals = {key: Counter(past) for key, past in self._past.items()}
+        gauges: Counter[str] = Counter()
+        states = Counter(self._endings)
+        for workload in self._all.values():
+            if workload.ended:
+                continue
+            key = (workload.workload, workload.system)
+            lasting, passing = _split(workload.counters())
+            totals.setdefault(key, Counter()).update(lasting)
+            gauges.update(passing)
+            states[(*key, workload.state)] += 1
+        return {
+            "totals": [
+                {"workload": workload, "system": system, "counters": dict(counters)}
+                for (workload, system), counters in totals.items()
+            ],
+            "gauges": dict(gauges),
+            "states": [
+                {"workload": workload, "system": system, "state": state, "count": count}
+                for (workload, system, state), count in states.items()
+            ],
+        }
+
+    @property
+    def _where(self) -> str:
+        return f"host {self._setup.host!r} of lab {self._setup.lab!r}"
+
+    @property
+    def _manager_socket(self) -> str:
+        return str(self._setup.run_dir / f"{self._setup.host}.manager.sock")
+
+    async def _running_manager(self, params: dict[str, Any]) -> Workload:
+        """The host's manager, started if there is none. Call with the manager's lock held."""
+        wanted = {name: params[name] for name in MANAGER_PARAMS if name in params}
+        wanted.setdefault("backend", "auto")
+        if self._manager is not None and self._manager.active:
+            for name, value in wanted.items():
+                if self._manager_params.get(name) != value:
+                    raise Problem(
+                        409,
+                        f"the manager of {self._where} runs with {name} {self._manager_params.get(name)!r}; "
+                        f"another workload needs it, so {value!r} cannot be had now",
+                        f"params.{name}",
+                    )
+            return self._manager
+        self._manager_params = wanted
+        manager = self._launch("manager", "stack")
+        self._manager = manager
+        try:
+            await manager.begin(
+                {"interfaces": self._setup.interfaces, "socket": self._manager_socket, **wanted}, self._place
+            )
+        except BaseException:
+            self._manager = None
+            self._all.pop(manager.id, None)
+            raise
+        return manager
+
+    def _launch(self, workload: str, system: str) -> Workload:
+        workload_id = f"{workload}-{self._life}-{next(self._numbers)}"
+        launched = Workload(workload_id, workload, system, self._setup.workload_command, self._ended)
+        self._all[workload_id] = launched
+        return launched
+
+    def _ended(self, workload: Workload) -> None:
+        key = (workload.workload, workload.system)
+        self._past.setdefault(key, Counter()).update(_split(workload.counters())[0])
+        self._endings[(*key, workload.state)] += 1
+        if workload is self._manager:
+            self._manager = None
+            for user in self._all.values():
+                if user.manager is workload and not user.ended:
+                    self._soon(user.kill(f"its manager (pid {workload.pid}) ended: {workload.message}"))
+        elif workload.manager is not None:
+            self._soon(self._release_manager())
+        ended = [one.id for one in self._all.values() if one.ended]
+        for old in ended[:-ENDED_KEPT]:
+            del self._all[old]
+
+    async def _release_manager(self) -> None:
+        async with self._manager_lock:
+            manager = self._manager
+            if manager is None or any(w.manager is manager and not w.ended for w in self._all.values()):
+                return
+            await manager.stop()
+
+    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _split(counters: dict[str, int]) -> tuple[dict[str, int], dict[str, int]]:
+    """Counters that only grow, and levels, which end with their process."""
+    passing = {name: value for name, value in counters.items() if _is_level(name)}
+    return {name: value for name, value in counters.items() if name not in passing}, passing
+
+
+def _is_level(name: str) -> bool:
+    return name.startswith("containers_") or name.endswith("_backlog")

@@ -1,0 +1,215 @@
+"""The machine agent's HTTP interface."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from pydantic import TypeAdapter, ValidationError
+
+from agents import metrics
+from agents.errors import Problem
+from agents.machine_builder import refused_topology, told
+from agents.machine_hosts import HostLink, unused
+from agents.machine_labs import Labs
+from agents.problems import BODY_LIMIT, problem_middleware, read_json, read_model
+from agents.requests import Budget, Command, Execution, HogCount, NetworkChange, WorkloadSpec
+from agents.transport import path_of
+from topologies import TopologyError, load_topology
+from topologies.cgroups import CgroupError, HostCgroup
+from topologies.model import Name, Topology
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# Seconds a host agent may take: it gives a workload, and before it a manager, a minute to become ready.
+START_S = 150.0
+HOGS_S = 90.0
+EXEC_S = 45.0
+
+_name: TypeAdapter[str] = TypeAdapter(Name)
+
+
+class MachineApp:
+    """Routes of the machine agent over its `labs`."""
+
+    def __init__(self, labs: Labs, run_root: Path) -> None:
+        self._labs = labs
+        self._run_root = run_root
+
+    def app(self) -> web.Application:
+        """The application that serves this machine."""
+        app = web.Application(middlewares=[problem_middleware], client_max_size=BODY_LIMIT)
+        host = "/labs/{lab}/hosts/{host}"
+        app.add_routes(
+            [
+                web.get("/health", self._health),
+                web.get("/labs", self._list),
+                web.put("/labs/{lab}", self._deploy),
+                web.get("/labs/{lab}", self._lab),
+                web.delete("/labs/{lab}", self._destroy),
+                web.get("/labs/{lab}/counters", self._counters),
+                web.put("/labs/{lab}/networks/{network}", self._set_network),
+                web.put(f"{host}/budget", self._set_budget),
+                web.get(f"{host}/hogs", self._hogs),
+                web.put(f"{host}/hogs", self._set_hogs),
+                web.get(f"{host}/counters", self._host_counters),
+                web.get(f"{host}/metrics", self._metrics),
+                web.get(f"{host}/workloads", self._workloads),
+                web.post(f"{host}/workloads", self._start),
+                web.get(f"{host}/workloads/{{id}}", self._workload),
+                web.delete(f"{host}/workloads/{{id}}", self._stop),
+                web.post(f"{host}/workloads/{{id}}/commands", self._tell),
+                web.post(f"{host}/exec", self._exec),
+            ]
+        )
+        return app
+
+    async def _health(self, request: web.Request) -> web.Response:
+        labs = len(self._labs.deployed())
+        return web.json_response(
+            {"status": "ok", "pid": os.getpid(), "run_root": str(self._run_root), "labs": labs}
+        )
+
+    async def _list(self, request: web.Request) -> web.Response:
+        labs = [
+            {
+                "lab": record.lab,
+                "topology": record.topology.name,
+                "hosts": list(record.hosts),
+                "networks": list(record.networks),
+            }
+            for lab in self._labs.deployed()
+            if (record := lab.record) is not None
+        ]
+        return web.json_response({"labs": labs})
+
+    async def _deploy(self, request: web.Request) -> web.Response:
+        name = request.match_info["lab"]
+        if not _is_name(name):
+            raise Problem(422, f"a lab cannot be named {name[:80]!r}: {_NAME_RULE}", "lab")
+        lab, new = await self._labs.deploy(name, _topology(await read_json(request)))
+        assert lab.record is not None
+        return web.json_response(lab.record.model_dump(mode="json"), status=201 if new else 200)
+
+    async def _lab(self, request: web.Request) -> web.Response:
+        return web.json_response(self._labs.get(request.match_info["lab"]).describe())
+
+    async def _destroy(self, request: web.Request) -> web.Response:
+        name = request.match_info["lab"]
+        if _is_name(name):  # no lab has any other name, so there is none to destroy
+            await self._labs.destroy(name)
+        return web.Response(status=204)
+
+    async def _counters(self, request: web.Request) -> web.Response:
+        return web.json_response(await self._labs.counters(request.match_info["lab"]))
+
+    async def _set_network(self, request: web.Request) -> web.Response:
+        change = await read_model(request, NetworkChange)
+        lab, network = request.match_info["lab"], request.match_info["network"]
+        record = await self._labs.set_network(lab, network, change.rate_mbps)
+        return web.json_response(record.model_dump(mode="json"))
+
+    async def _set_budget(self, request: web.Request) -> web.Response:
+        budget = await read_model(request, Budget)
+        cgroup = HostCgroup(self._link(request).setup.cgroup)
+        try:
+            cgroup.set_budget(budget.quota_us, budget.period_us)
+        except CgroupError as error:
+            raise told(error) from error
+        return web.json_response(budget.model_dump())
+
+    async def _hogs(self, request: web.Request) -> web.Response:
+        link = self._link(request)
+        if link.state == "none":
+            return web.json_response({"count": 0, "running": 0, "pids": []})
+        return _passed(await link.ask("GET", "/hogs"))
+
+    async def _set_hogs(self, request: web.Request) -> web.Response:
+        body = await read_model(request, HogCount)
+        link = self._link(request)
+        return _passed(await link.ask("PUT", "/hogs", body.model_dump(), changes=True, timeout_s=HOGS_S))
+
+    async def _host_counters(self, request: web.Request) -> web.Response:
+        return _passed(await self._link(request).ask("GET", "/counters"))
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        link = self._link(request)
+        text = metrics.render(link.setup.lab, link.setup.host, await self._measured(link))
+        return web.Response(body=text, headers={"Content-Type": METRICS_TYPE})
+
+    async def _measured(self, link: HostLink) -> Any:
+        if link.state != "none":
+            return json.loads(await link.ask("GET", "/metrics.json"))
+        # Being looked at is not being used: a scrape of 200 idle hosts must not start 200 agents.
+        cgroup = HostCgroup(link.setup.cgroup)
+        usec = {group: cgroup.cpu_usec(group) for group in ("io", "hogs", "agent")}
+        return {"totals": [], "gauges": {}, "states": [], "cpu_usec": usec}
+
+    async def _workloads(self, request: web.Request) -> web.Response:
+        link = self._link(request)
+        if link.state == "none":
+            return web.json_response({"workloads": []})
+        return _passed(await link.ask("GET", "/workloads"))
+
+    async def _start(self, request: web.Request) -> web.Response:
+        spec = await read_model(request, WorkloadSpec)
+        answer = await self._link(request).ask(
+            "POST", "/workloads", spec.model_dump(), changes=True, timeout_s=START_S
+        )
+        return _passed(answer, 201)
+
+    async def _workload(self, request: web.Request) -> web.Response:
+        wait = request.query.get("wait_s")
+        query = f"?{request.query_string}" if wait is not None else ""
+        return _passed(await self._ask_workload(request, "GET", query, timeout_s=60.0))
+
+    async def _stop(self, request: web.Request) -> web.Response:
+        return _passed(await self._ask_workload(request, "DELETE"))
+
+    async def _tell(self, request: web.Request) -> web.Response:
+        command = await read_model(request, Command)
+        await self._ask_workload(request, "POST", "/commands", command.model_dump())
+        return web.Response(status=204)
+
+    async def _exec(self, request: web.Request) -> web.Response:
+        body = await read_model(request, Execution)
+        link = self._link(request)
+        answer = await link.ask("POST", "/exec", body.model_dump(), changes=True, timeout_s=EXEC_S)
+        return _passed(answer)
+
+    async def _ask_workload(
+        self, request: web.Request, method: str, rest: str = "", body: Any = None, timeout_s: float = 30.0
+    ) -> bytes:
+        link, workload = self._link(request), request.match_info["id"]
+        if link.state == "none":
+            raise unused(link, workload)
+        return await link.ask(method, path_of("workloads", workload) + rest, body, timeout_s=timeout_s)
+
+    def _link(self, request: web.Request) -> HostLink:
+        return self._labs.get(request.match_info["lab"]).link(request.match_info["host"])
+
+
+_NAME_RULE = "a name is 1 to 31 lower-case letters, digits and '-', and begins with a letter"
+
+
+def _is_name(text: str) -> bool:
+    try:
+        _name.validate_python(text)
+    except ValidationError:
+        return False
+    return True
+
+
+def _topology(body: Any) -> Topology:
+    if not isinstance(body, dict):
+        raise Problem(422, "a topology is a JSON object with name, hosts and networks")
+    try:
+        return load_topology(body)
+    except TopologyError as error:
+        raise refused_topology(error) from None
+
+
+def _passed(answer: bytes, status: int = 200) -> web.Response:
+    return web.Response(body=answer, status=status, content_type="application/json")

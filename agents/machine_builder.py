@@ -1,0 +1,79 @@
+"""What makes the machine agent's labs real: a small protocol, and `topologies.builder` behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from agents.errors import Problem
+from topologies import TopologyError, builder
+from topologies.builder import control
+from topologies.cgroups import CgroupError
+from topologies.model import Topology
+from topologies.record import Record, RecordError
+
+Progress = Callable[[str, int, int], None]
+
+
+class Builder(Protocol):
+    """Makes labs, changes and removes them. Every call blocks, and runs in a thread of its own."""
+
+    def deploy(self, lab: str, topology: Topology, run_root: Path, progress: Progress) -> Record:
+        """As `topologies.builder.deploy`."""
+        ...
+
+    def destroy(self, lab: str, run_root: Path) -> None:
+        """As `topologies.builder.destroy`."""
+        ...
+
+    def set_network(self, record: Record, network: str, rate_mbps: float | None) -> Record:
+        """As `topologies.builder.control.set_network`."""
+        ...
+
+    def counters(self, record: Record) -> dict[str, int]:
+        """As `topologies.builder.control.counters`."""
+        ...
+
+
+class KernelBuilder:
+    """The `Builder` of this machine's kernel."""
+
+    def deploy(self, lab: str, topology: Topology, run_root: Path, progress: Progress) -> Record:
+        return builder.deploy(lab, topology, run_root, progress)
+
+    def destroy(self, lab: str, run_root: Path) -> None:
+        builder.destroy(lab, run_root)
+
+    def set_network(self, record: Record, network: str, rate_mbps: float | None) -> Record:
+        return control.set_network(record, network, rate_mbps)
+
+    def counters(self, record: Record) -> dict[str, int]:
+        return control.counters(record)
+
+
+_STATUS: dict[type[Exception], int] = {
+    builder.LabExists: 409,
+    builder.LabBusy: 409,
+    builder.NoSuchLab: 404,
+    builder.LabError: 500,
+    RecordError: 500,
+    CgroupError: 500,
+}
+
+
+def told(error: Exception) -> Exception:
+    """A builder's error as the `Problem` that tells it; any other as it is."""
+    if isinstance(error, TopologyError):
+        return refused_topology(error)
+    for kind, status in _STATUS.items():
+        if isinstance(error, kind):
+            notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+            return Problem(status, f"{error}{notes}")
+    return error
+
+
+def refused_topology(error: TopologyError) -> Problem:
+    """The 422 that names every place at fault in a topology."""
+    first = error.problems[0]
+    return Problem(422, str(error).splitlines()[0], first["place"] or None, error.problems)

@@ -1,0 +1,163 @@
+"""The machine agent's side of one host agent: started when first used, watched, asked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from typing import Any, Literal
+
+from agents.errors import AgentError, Problem
+from agents.host import socket_of
+from agents.processes import Child, Lines, ending, tail_of
+from agents.requests import HostSetup
+from agents.transport import UnixTransport, Unreachable
+
+START_S = 30.0
+STOP_S = 5.0
+"""Seconds a host agent has to end its children before it is killed, and they with it."""
+DEATH_S = 1.0
+"""Seconds between an agent's broken connections and the news of its death."""
+
+State = Literal["none", "starting", "running", "failed", "stopped"]
+
+log = logging.getLogger(__name__)
+
+
+class HostLink:
+    """One host's agent, or the place where it will be.
+
+    When it dies, requests are refused with how it died until one that changes something has been: the
+    client that works with the host must hear of it. The next such request starts a new agent.
+    """
+
+    def __init__(self, setup: HostSetup) -> None:
+        self.state: State = "none"
+        self.message = ""
+        self._setup = setup
+        self._name = f"the host agent of {setup.lab}/{setup.host}"
+        self._child: Child | None = None
+        self._transport: UnixTransport | None = None
+        self._starting = asyncio.Lock()
+        self._told = False
+
+    @property
+    def setup(self) -> HostSetup:
+        """What the agent is told when it starts."""
+        return self._setup
+
+    def describe(self) -> dict[str, Any]:
+        """Its state, process id and, after a death, what happened."""
+        alive = self._child is not None and self._child.returncode is None
+        return {
+            "state": self.state,
+            "pid": self._child.pid if alive and self._child is not None else None,
+            "message": self.message,
+        }
+
+    async def ask(
+        self, method: str, path: str, body: Any = None, *, changes: bool = False, timeout_s: float = 30.0
+    ) -> bytes:
+        """The agent's answer; it is started if it has not been. `changes`: as said of the class.
+
+        Raises `AgentError`: what the agent refuses, or how it died.
+        """
+        async with self._starting:
+            if self.state == "stopped":
+                raise AgentError(409, f"lab {self._setup.lab!r} is being destroyed")
+            if self.state == "failed" and not (changes and self._told):
+                self._told = self._told or changes
+                raise AgentError(503, self.message)
+            if self.state != "running":
+                await self._start()
+        child, transport = self._child, self._transport
+        assert child is not None and transport is not None
+        try:
+            return await transport.request(method, path, body, timeout_s=timeout_s)
+        except Unreachable as error:
+            if not await child.ended_within(DEATH_S):
+                raise error
+            if self._stopped():
+                raise AgentError(409, f"lab {self._setup.lab!r} was destroyed meanwhile") from None
+            self._told = self._told or changes
+            raise AgentError(503, self._death(child)) from None
+
+    async def stop(self) -> None:
+        """Ends the agent and its children, for good."""
+        self.state = "stopped"
+        child = self._child
+        if child is not None and child.returncode is None:
+            child.signal(signal.SIGTERM)
+            if not await child.ended_within(STOP_S):
+                log.warning("%s (pid %d) does not end and is killed", self._name, child.pid)
+                await child.kill()
+        if self._transport is not None:
+            await self._transport.close()
+
+    def _stopped(self) -> bool:
+        return self.state == "stopped"
+
+    async def _start(self) -> None:
+        self.state, self._told = "starting", False
+        started: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+
+        def hear(line: bytes) -> None:
+            if not started.done():
+                started.set_result(_complaint(line))
+
+        def gone(returncode: int) -> None:
+            if not started.done():
+                started.set_result(ending(returncode) + tail_of(child.stderr))
+            elif self.state == "running":
+                self.state, self.message = "failed", self._death(child)
+                log.error("%s", self.message)
+
+        command = [sys.executable, "-m", "agents.host", "--parent", str(os.getpid())]
+        try:
+            child = Child(command, on_output=Lines(hear), on_exit=gone)
+            child.write(self._setup.model_dump_json().encode() + b"\n")
+        except OSError as error:
+            self.state = "none"
+            raise AgentError(500, f"{self._name} cannot be started: {error}") from error
+        self._child = child
+        try:
+            complaint = await asyncio.wait_for(started, START_S)
+        except TimeoutError:
+            complaint = f"it was not ready after {START_S:g} s"
+        if complaint is None and self.state == "starting":
+            if self._transport is not None:
+                await self._transport.close()
+            self._transport = UnixTransport(socket_of(self._setup.run_dir, self._setup.host), self._name)
+            self.state, self.message = "running", ""
+            return
+        await child.kill()
+        if self.state == "starting":
+            self.state = "none"
+        raise AgentError(502, f"{self._name} did not start: {complaint or 'its lab is being destroyed'}")
+
+    def _death(self, child: Child) -> str:
+        assert child.returncode is not None
+        words = tail_of(child.stderr) if child.returncode > 0 else ""
+        was = "was " if child.returncode < 0 else ""
+        return (
+            f"{self._name} (pid {child.pid}) {was}{ending(child.returncode)}{words}; "
+            "its workloads and hogs are gone with it"
+        )
+
+
+def _complaint(line: bytes) -> str | None:
+    """Why a host agent did not become ready, from the first line it printed; None when it did."""
+    try:
+        event = json.loads(line)
+        return None if event["event"] == "ready" else str(event["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"it printed {line[:200]!r}"
+
+
+def unused(link: HostLink, workload_id: str) -> Problem:
+    """The 404 of a workload on a host whose agent was never started."""
+    where = f"host {link.setup.host!r} of lab {link.setup.lab!r}"
+    return Problem(404, f"there is no workload {workload_id!r} in {where}", "workload")

@@ -1,0 +1,176 @@
+"""The labs of one machine: who may do what to them when, and that none is left."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from agents.errors import Problem, not_found
+from agents.machine_builder import Builder, told
+from agents.machine_hosts import HostLink
+from agents.requests import HostSetup
+from topologies.model import Topology
+from topologies.record import RECORD_FILE, Record
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Abandoned(Exception):
+    """Raised inside a deploy whose lab is to be destroyed."""
+
+
+class Lab:
+    """A lab, from the request to deploy it until it is gone. `lock` is held by what builds or reads it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.lock = asyncio.Lock()
+        self.record: Record | None = None
+        self.links: dict[str, HostLink] = {}
+        self.doomed = False
+
+    def link(self, host: str) -> HostLink:
+        """The agent of a host. Raises `Problem` 404."""
+        try:
+            return self.links[host]
+        except KeyError:
+            raise not_found("host", host, f"lab {self.name!r}") from None
+
+    def describe(self) -> dict[str, Any]:
+        """The record, and what every host's agent does."""
+        assert self.record is not None
+        agents = {host: link.describe() for host, link in self.links.items()}
+        return {**self.record.model_dump(mode="json"), "agents": agents}
+
+
+class Labs:
+    """All labs under one run root. `workload_command` is what host agents start workloads with."""
+
+    def __init__(self, run_root: Path, builder: Builder, workload_command: list[str]) -> None:
+        self._run_root = run_root
+        self._builder = builder
+        self._workload_command = workload_command
+        self._labs: dict[str, Lab] = {}
+        self._closing = False
+
+    async def clean(self) -> list[str]:
+        """Destroys the labs that a dead agent left; returns their names."""
+        left = sorted(path.parent.name for path in self._run_root.glob(f"*/{RECORD_FILE}"))
+        for name in left:
+            try:
+                await _blocking(self._builder.destroy, name, self._run_root)
+                log.warning("destroyed lab %s, left by an agent that died", name)
+            except Exception as error:
+                # The others must not suffer; DELETE tries again and tells the caller.
+                log.error("lab %s, left by an agent that died, cannot be destroyed: %s", name, error)
+        return left
+
+    def deployed(self) -> list[Lab]:
+        """The labs that can be used."""
+        return [lab for lab in self._labs.values() if lab.record is not None and not lab.doomed]
+
+    def get(self, name: str) -> Lab:
+        """The lab of that name. Raises `Problem` 404, also while it is deployed or destroyed."""
+        lab = self._labs.get(name)
+        if lab is None or lab.record is None or lab.doomed:
+            raise not_found("lab", name)
+        return lab
+
+    async def deploy(self, name: str, topology: Topology) -> tuple[Lab, bool]:
+        """The lab, and whether it is new. Raises `Problem` 409 for another topology under the same name."""
+        if self._closing:
+            raise Problem(503, "the machine agent is ending")
+        lab = self._labs.setdefault(name, Lab(name))
+        async with lab.lock:
+            if lab.doomed:
+                raise Problem(409, f"lab {name!r} is being destroyed")
+            if lab.record is not None:
+                if lab.record.topology == topology:
+                    return lab, False
+                raise Problem(409, f"lab {name!r} is deployed with another topology; destroy it first", "lab")
+
+            def progress(step: str, done: int, total: int) -> None:
+                if lab.doomed:
+                    raise Abandoned
+
+            try:
+                record = await _blocking(self._builder.deploy, name, topology, self._run_root, progress)
+            except BaseException as error:
+                if not lab.doomed:  # else whoever destroys it forgets it
+                    del self._labs[name]
+                if isinstance(error, Abandoned):
+                    raise Problem(409, f"lab {name!r} was destroyed while it was being deployed") from None
+                raise
+            lab.record = record
+            lab.links = {host: HostLink(self._setup(record, host)) for host in record.hosts}
+        return lab, True
+
+    async def destroy(self, name: str) -> None:
+        """Destroys a lab; the caller returns when it is gone, whoever destroyed it. None is no error."""
+        lab = self._labs.setdefault(name, Lab(name))
+        lab.doomed = True
+        async with lab.lock:
+            if self._labs.get(name) is not lab:
+                return
+            await asyncio.gather(*(link.stop() for link in lab.links.values()))
+            await _blocking(self._builder.destroy, name, self._run_root)
+            del self._labs[name]
+
+    async def close(self) -> bool:
+        """Destroys all labs; whether all are gone."""
+        self._closing = True
+        names = list(self._labs)
+        outcomes = await asyncio.gather(*(self.destroy(name) for name in names), return_exceptions=True)
+        for name, outcome in zip(names, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                log.error("lab %s cannot be destroyed: %s", name, outcome)
+        return not self._labs
+
+    async def set_network(self, name: str, network: str, rate_mbps: float | None) -> Record:
+        """Changes a network's rate; the lab's new record. Raises `Problem` 404, 422."""
+        lab = self.get(name)
+        async with lab.lock:
+            record = self._still(lab)
+            if network not in record.networks:
+                raise not_found("network", network, f"lab {name!r}")
+            lab.record = await _blocking(self._builder.set_network, record, network, rate_mbps)
+            return lab.record
+
+    async def counters(self, name: str) -> dict[str, int]:
+        """The cumulative counters of the lab's networks and interfaces."""
+        lab = self.get(name)
+        async with lab.lock:
+            return await _blocking(self._builder.counters, self._still(lab))
+
+    def _still(self, lab: Lab) -> Record:
+        if lab.record is None or lab.doomed:
+            raise not_found("lab", lab.name)
+        return lab.record
+
+    def _setup(self, record: Record, host: str) -> HostSetup:
+        entry = record.hosts[host]
+        return HostSetup(
+            lab=record.lab,
+            host=host,
+            namespace=Path("/run/netns") / entry.namespace,
+            cgroup=entry.cgroup,
+            run_dir=record.run_dir,
+            interfaces=[interface.model_dump(mode="json") for interface in entry.interfaces],
+            workload_command=self._workload_command,
+        )
+
+
+async def _blocking(call: Callable[..., T], *arguments: Any) -> T:
+    """Runs a builder's call off the event loop and tells its errors as `Problem`."""
+    try:
+        return await asyncio.to_thread(call, *arguments)
+    except Exception as error:
+        told_error = told(error)
+        if told_error is error:
+            raise
+        raise told_error from error
