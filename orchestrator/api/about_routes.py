@@ -1,0 +1,71 @@
+"""What there is: experiments, systems, topologies, machines, health, and where Prometheus finds the hosts."""
+
+import os
+
+from aiohttp import web
+
+from orchestrator import VERSION
+from orchestrator.api import models
+from orchestrator.api.routing import reply
+from orchestrator.services import CATALOGUE, LABS, MACHINE, RUNS, STATE
+from orchestrator.shipped import shipped_topologies
+
+
+async def list_experiments(request: web.Request) -> web.Response:
+    """All experiments, with what was published."""
+    known = [models.ExperimentView(**entry) for entry in request.app[CATALOGUE].experiments()]
+    return reply(models.ExperimentList(experiments=known))
+
+
+async def list_systems(request: web.Request) -> web.Response:
+    """All I/O systems."""
+    return reply(
+        models.SystemList(systems=[models.SystemView(**e) for e in request.app[CATALOGUE].systems()])
+    )
+
+
+async def list_topologies(request: web.Request) -> web.Response:
+    """All shipped topologies."""
+    return reply(
+        models.TopologyList(topologies=[models.TopologyView(**e) for e in await shipped_topologies()])
+    )
+
+
+async def list_machines(request: web.Request) -> web.Response:
+    """All machines."""
+    return reply(models.MachineList(machines=[models.MachineView(**request.app[MACHINE].describe())]))
+
+
+async def get_health(request: web.Request) -> web.Response:
+    """Whether this is Transship, and how it is."""
+    machine = models.MachineView(**request.app[MACHINE].describe())
+    runs = request.app[RUNS]
+    return reply(
+        models.HealthView(
+            version=VERSION,
+            status="ok" if machine.state == "up" else "degraded",
+            pid=os.getpid(),
+            state=str(request.app[STATE]),
+            machine=machine,
+            running=runs.running.id if runs.running else None,
+            queued=runs.queued,
+        )
+    )
+
+
+async def prometheus_targets(request: web.Request) -> web.Response:
+    """The metrics of every host of every lab, as Prometheus' http_sd wants them."""
+    targets = [
+        models.ScrapeTarget(
+            targets=[request.host],
+            labels={
+                "__metrics_path__": f"/api/v1/labs/{lab.name}/hosts/{host}/metrics",
+                "lab": lab.name,
+                "host": host,
+            },
+        )
+        for lab in request.app[LABS].all()
+        if lab.state == "ready"
+        for host in lab.topology["hosts"]
+    ]
+    return web.json_response([target.model_dump() for target in targets])

@@ -1,0 +1,102 @@
+"""Runs and what they left."""
+
+import asyncio
+from pathlib import Path
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
+
+from agents.errors import Problem
+from orchestrator.api import models
+from orchestrator.api.problems import read_body, validated
+from orchestrator.api.routing import reply
+from orchestrator.services import RUNS, STORE
+from orchestrator.store import Run
+
+
+class ListQuery(BaseModel):
+    """How many runs to list."""
+
+    model_config = ConfigDict(extra="forbid")
+    limit: int = Field(default=100, ge=1, le=10_000)
+
+
+def run_view(request: web.Request, run: Run) -> models.RunView:
+    """A run for REST."""
+    progress = request.app[RUNS].progress(run.id)
+    return models.RunView(
+        id=run.id,
+        experiment=run.experiment,
+        lab=run.lab,
+        options=run.options,
+        state=run.state,  # type: ignore[arg-type]
+        message=run.message,
+        verdict=run.verdict,
+        created=run.created,
+        started=run.started,
+        finished=run.finished,
+        progress=models.Progress(**progress) if progress else None,
+        directory=str(request.app[STORE].directory(run.id)),
+    )
+
+
+def location(run: Run) -> dict[str, str]:
+    """The header that says where to follow the run."""
+    return {"Location": f"/api/v1/runs/{run.id}"}
+
+
+async def list_runs(request: web.Request) -> web.Response:
+    """The newest runs."""
+    query = validated(ListQuery, dict(request.query))
+    runs = await request.app[STORE].list(query.limit)
+    current = [await request.app[RUNS].find(run.id) for run in runs]
+    return reply(models.RunList(runs=[run_view(request, run) for run in current]))
+
+
+async def create_run(request: web.Request) -> web.Response:
+    """Queue a run of an experiment."""
+    body = await read_body(request, models.RunRequest)
+    options = body.model_dump(exclude={"experiment", "lab"})
+    run = await request.app[RUNS].submit(body.experiment, body.lab, options)
+    return reply(run_view(request, run), 202, location(run))
+
+
+async def get_run(request: web.Request) -> web.Response:
+    """One run."""
+    return reply(run_view(request, await request.app[RUNS].find(request.match_info["run"])))
+
+
+async def cancel_run(request: web.Request) -> web.Response:
+    """Cancel a run; it has ended once it has cleaned up."""
+    run = await request.app[RUNS].cancel(request.match_info["run"])
+    return reply(run_view(request, run), 202, location(run))
+
+
+async def get_trials(request: web.Request) -> web.StreamResponse:
+    """The trials so far, one JSON object in each line."""
+    run = await request.app[RUNS].find(request.match_info["run"])
+    path = request.app[STORE].directory(run.id) / "trials.jsonl"
+    body = await asyncio.to_thread(lambda: path.read_bytes() if path.exists() else b"")
+    # The last line may be in the middle of being written; what has no end yet is not shown.
+    return web.Response(body=body[: body.rfind(b"\n") + 1], content_type="application/x-ndjson")
+
+
+async def get_result(request: web.Request) -> web.StreamResponse:
+    """The result, in the shape of `reproduce --format json`."""
+    return await _file(request, "result.json", "application/json")
+
+
+async def get_figure(request: web.Request) -> web.StreamResponse:
+    """The figure."""
+    return await _file(request, "figure.png", "image/png")
+
+
+async def _file(request: web.Request, name: str, content_type: str) -> web.StreamResponse:
+    run = await request.app[RUNS].find(request.match_info["run"])
+    if not run.ended:
+        raise Problem(409, f"the run {run.id} is {run.state}; it has no {Path(name).stem} yet", "run")
+    path = request.app[STORE].directory(run.id) / name
+    if not await asyncio.to_thread(path.is_file):
+        why = f": {run.message}" if run.message else ""
+        raise Problem(404, f"the run {run.id} ({run.state}{why}) has no {Path(name).stem}", "run")
+    return web.FileResponse(path, headers={"Content-Type": content_type})

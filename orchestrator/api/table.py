@@ -1,0 +1,99 @@
+"""The rows: everything the API can do."""
+
+from orchestrator.api import about_routes, event_routes, lab_routes, models, run_routes
+from orchestrator.api.routing import Media, Route
+
+BASE = "/api/v1"
+HOST = f"{BASE}/labs/{{lab}}/hosts/{{host}}"
+NETWORK = f"{BASE}/labs/{{lab}}/networks/{{network}}"
+RUN = f"{BASE}/runs/{{run}}"
+PROMETHEUS = Media("text/plain", "Prometheus' text format, version 0.0.4")
+
+ROUTES = (
+    Route("GET", f"{BASE}/health", about_routes.get_health, {200: models.HealthView}),
+    Route("GET", f"{BASE}/machines", about_routes.list_machines, {200: models.MachineList}),
+    Route("GET", f"{BASE}/systems", about_routes.list_systems, {200: models.SystemList}),
+    Route("GET", f"{BASE}/topologies", about_routes.list_topologies, {200: models.TopologyList}),
+    Route("GET", f"{BASE}/experiments", about_routes.list_experiments, {200: models.ExperimentList}),
+    Route("GET", f"{BASE}/labs", lab_routes.list_labs, {200: models.LabList}),
+    Route(
+        "POST",
+        f"{BASE}/labs",
+        lab_routes.create_lab,
+        {200: models.LabView, 202: models.LabView},
+        problems=(409, 413, 415, 422),
+        body=models.LabRequest,
+    ),
+    Route("GET", f"{BASE}/labs/{{lab}}", lab_routes.get_lab, {200: models.LabView}, problems=(404,)),
+    Route(
+        "DELETE",
+        f"{BASE}/labs/{{lab}}",
+        lab_routes.destroy_lab,
+        {202: models.LabView, 204: None},
+        problems=(409,),
+    ),
+    Route("GET", HOST, lab_routes.get_host, {200: models.HostView}, problems=(404, 409, 503)),
+    Route("GET", f"{HOST}/metrics", lab_routes.get_metrics, {200: PROMETHEUS}, problems=(404, 409, 503)),
+    Route(
+        "POST",
+        f"{HOST}/exec",
+        lab_routes.exec_in_host,
+        {200: models.ExecView},
+        problems=(404, 409, 413, 415, 422, 503),
+        body=models.ExecRequest,
+    ),
+    Route("GET", NETWORK, lab_routes.get_network, {200: models.NetworkView}, problems=(404,)),
+    Route(
+        "PUT",
+        NETWORK,
+        lab_routes.put_network,
+        {200: models.NetworkView},
+        problems=(404, 409, 413, 415, 422, 503),
+        body=models.RateRequest,
+    ),
+    Route(
+        "GET",
+        f"{BASE}/runs",
+        run_routes.list_runs,
+        {200: models.RunList},
+        problems=(422,),
+        query=run_routes.ListQuery,
+    ),
+    Route(
+        "POST",
+        f"{BASE}/runs",
+        run_routes.create_run,
+        {202: models.RunView},
+        problems=(404, 409, 413, 415, 422, 503, 507),
+        body=models.RunRequest,
+    ),
+    Route("GET", RUN, run_routes.get_run, {200: models.RunView}, problems=(404,)),
+    Route("DELETE", RUN, run_routes.cancel_run, {202: models.RunView}, problems=(404, 409)),
+    Route(
+        "GET",
+        f"{RUN}/trials",
+        run_routes.get_trials,
+        {200: Media("application/x-ndjson", "one JSON object in each line")},
+        problems=(404,),
+    ),
+    Route(
+        "GET",
+        f"{RUN}/result",
+        run_routes.get_result,
+        {200: Media("application/json", "the shape of `reproduce --format json`")},
+        problems=(404, 409),
+    ),
+    Route(
+        "GET", f"{RUN}/figure", run_routes.get_figure, {200: Media("image/png", "a PNG")}, problems=(404, 409)
+    ),
+    Route(
+        "GET",
+        f"{BASE}/events",
+        event_routes.follow_events,
+        {200: Media("text/event-stream", "events lab, run, progress, machine, gap; data is JSON")},
+        problems=(404, 422),
+        query=event_routes.EventQuery,
+        headers={"Last-Event-ID": "resume after this event"},
+    ),
+    Route("GET", "/discovery/prometheus", about_routes.prometheus_targets, {200: [models.ScrapeTarget]}),
+)

@@ -1,0 +1,116 @@
+"""The orchestrator as an aiohttp application: its parts, started and stopped in order, and its routes."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Protocol
+
+from aiohttp import web
+
+from agents.problems import BODY_LIMIT, problem_middleware
+from orchestrator.api.docs_page import page
+from orchestrator.api.guards import local_only
+from orchestrator.api.openapi import describe
+from orchestrator.api.problems import store_problems
+from orchestrator.api.table import BASE, ROUTES
+from orchestrator.events import EventBus
+from orchestrator.labs import Labs
+from orchestrator.runs import Runs, settle
+from orchestrator.services import (
+    CATALOGUE,
+    EVENTS,
+    LABS,
+    MACHINE,
+    RUNS,
+    STATE,
+    STORE,
+    Catalogue,
+    MachineDescription,
+)
+from orchestrator.store import Store
+
+
+class Keeper(MachineDescription, Protocol):
+    """A machine whose agent is started, watched and stopped with the application."""
+
+    on_death: Callable[[str], None]
+
+    async def start(self) -> None:
+        """Start the agent; raises if it cannot be."""
+        ...
+
+    async def watch(self) -> None:
+        """Start it again whenever it dies, until cancelled."""
+        ...
+
+    async def close(self) -> None:
+        """Stop it."""
+        ...
+
+
+def create_app(state: Path, keep: Callable[[EventBus], Keeper], catalogue: Catalogue) -> web.Application:
+    """An orchestrator with its results in `state`, which the caller holds the lock of."""
+    app = web.Application(
+        client_max_size=BODY_LIMIT, middlewares=[problem_middleware, local_only, store_problems]
+    )
+    events = EventBus()
+    machine = keep(events)
+    app[STATE] = state
+    app[EVENTS] = events
+    app[MACHINE] = machine
+    app[CATALOGUE] = catalogue
+    app[LABS] = Labs(machine, events)
+
+    async def store(app: web.Application) -> AsyncIterator[None]:
+        app[STORE] = await Store.open(state)
+        yield
+        await app[STORE].close()
+
+    async def machine_agent(app: web.Application) -> AsyncIterator[None]:
+        await machine.start()
+        watcher = asyncio.create_task(machine.watch(), name="watch the machine agent")
+        yield
+        await settle(watcher)
+        await machine.close()
+
+    async def labs(app: web.Application) -> AsyncIterator[None]:
+        yield
+        await app[LABS].destroy_all()
+
+    async def runs(app: web.Application) -> AsyncIterator[None]:
+        app[RUNS] = Runs(app[STORE], app[LABS], machine, catalogue, events)
+        worker = asyncio.create_task(app[RUNS].work(), name="runs")
+
+        def machine_died(message: str) -> None:
+            app[RUNS].interrupt("failed", message)
+            app[LABS].lost(message)
+
+        machine.on_death = machine_died
+        yield
+        await app[RUNS].close(worker)
+
+    app.cleanup_ctx.extend([store, machine_agent, labs, runs])
+
+    async def release_followers(app: web.Application) -> None:
+        events.close()
+
+    app.on_shutdown.append(release_followers)
+    _add_routes(app)
+    return app
+
+
+def _add_routes(app: web.Application) -> None:
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, route.handler)
+    description = json.dumps(describe(ROUTES)).encode()
+    html = page(ROUTES)
+
+    async def get_openapi(request: web.Request) -> web.Response:
+        return web.Response(body=description, content_type="application/json")
+
+    async def get_docs(request: web.Request) -> web.Response:
+        return web.Response(text=html, content_type="text/html")
+
+    app.router.add_get(f"{BASE}/openapi.json", get_openapi)
+    app.router.add_get("/docs", get_docs)

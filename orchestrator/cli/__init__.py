@@ -1,0 +1,1 @@
+"""The command line: `./transship VERB`, a client of the REST API."""

@@ -1,0 +1,70 @@
+"""Which orchestrator a verb talks to: the one asked for, the one that runs, or a private one."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from orchestrator.cli.client import Server
+from orchestrator.cli.failures import USAGE, Failure
+from orchestrator.cli.private import PrivateServer, private_server
+from orchestrator.state import DEFAULT_LISTEN, state_directory
+
+DEFAULT = f"http://{DEFAULT_LISTEN}"
+F = TypeVar("F", bound=Callable[..., Any])
+
+server_option = click.option(
+    "--server", metavar="URL", help=f"The orchestrator to use, http://... or unix:/path; default {DEFAULT}."
+)
+state_option = click.option(
+    "--state", metavar="DIR", help="Directory of results; default $TRANSSHIP_STATE or /var/lib/transship."
+)
+format_option = click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="json: JSON and nothing else on stdout.",
+)
+
+
+def running_server(given: str | None) -> Server | None:
+    """The orchestrator given, which must answer, or the default one if that runs. Raises Failure."""
+    server = Server(given or DEFAULT)
+    if server.health() is not None:
+        return server
+    if given is not None:
+        raise Failure(f"no Transship orchestrator answers at {given}")
+    return None
+
+
+def required_server(given: str | None) -> Server:
+    """The orchestrator that runs. Raises Failure if none does: a lab must be owned by one that lives on."""
+    server = running_server(given)
+    if server is None:
+        raise Failure(
+            f"no orchestrator runs at {DEFAULT}; start one with './transship up' (in another terminal)"
+        )
+    return server
+
+
+@contextmanager
+def any_server(given: str | None, state: str | None) -> Iterator[tuple[Server, PrivateServer | None]]:
+    """The orchestrator that runs, else a private one for the length of this context. Raises Failure."""
+    server = running_server(given)
+    if server is None:
+        with private_server(state_directory(state)) as private:
+            yield private.server, private
+        return
+    if state is not None:
+        kept = Path((server.health() or {}).get("state", "")).resolve()
+        if kept != state_directory(state).resolve():
+            raise Failure(
+                f"--state {state!r}: the orchestrator at {server.address} keeps its results in {kept}; "
+                "stop it, or leave --state out",
+                USAGE,
+            )
+    yield server, None

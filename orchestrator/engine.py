@@ -1,0 +1,63 @@
+"""The shipped experiments, as the queue of runs and the API see them."""
+
+from pathlib import Path
+from typing import Any
+
+from agents.client import Machine
+from agents.errors import Problem
+from orchestrator.experiments.definitions import EXPERIMENTS, Definition, Options
+from orchestrator.runs import Report
+from orchestrator.shipped import as_json
+from orchestrator.store import Run
+from topologies import resolve
+
+SYSTEMS = {
+    "linux": "what Unix programs do: one datagram for each recv and send",
+    "linux-batch": "the best conventional code of today: recvmmsg and sendmmsg",
+    "copy": "conventional semantics, private buffers, on the user-space stack of shipping",
+    "shipping": "containers move from owner to owner, unmapped and never copied",
+}
+
+
+class LocalEngine:
+    """Executes experiments on this machine."""
+
+    def experiments(self) -> list[dict[str, Any]]:
+        """Every experiment, with its whole definition."""
+        return [
+            {
+                "name": name,
+                "title": definition.title,
+                "source": definition.source,
+                "topology": definition.topology,
+                "systems": list(definition.systems),
+                "definition": definition.model_dump(mode="json"),
+            }
+            for name, definition in EXPERIMENTS.items()
+        ]
+
+    def systems(self) -> list[dict[str, Any]]:
+        """Every I/O system that an experiment can use."""
+        return [{"name": name, "summary": summary} for name, summary in SYSTEMS.items()]
+
+    def topology(self, experiment: str) -> dict[str, Any]:
+        """The topology an experiment needs. Raises Problem 422 for an unknown one."""
+        return as_json(resolve(self._definition(experiment).topology))
+
+    async def execute(self, machine: Machine, lab: str, run: Run, directory: Path, report: Report) -> str:
+        """Execute in a deployed lab; the files of the run are in `directory`. Returns the verdict."""
+        # Here and not above: it brings numpy and matplotlib, which nothing but a run needs.
+        from orchestrator.experiments.runner import execute
+
+        definition = self._definition(run.experiment)
+        options = Options.model_validate(run.options)
+        result = await execute(machine, lab, definition, options, directory, report)
+        return str(result.verdict)
+
+    def _definition(self, experiment: str) -> Definition:
+        if experiment not in EXPERIMENTS:
+            known = ", ".join(EXPERIMENTS)
+            raise Problem(
+                422, f"experiment: there is no experiment {experiment!r}; there are {known}", "experiment"
+            )
+        return EXPERIMENTS[experiment]

@@ -1,0 +1,192 @@
+"""The labs of this orchestrator: deployed and destroyed in the background, one step at a time for each.
+
+The machine agent knows what a lab owns; this knows how far it is, who wanted it, and what went wrong.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from agents.client import Machine
+from agents.errors import Problem
+from orchestrator.events import EventBus
+from orchestrator.store import now
+
+
+class MachineSource(Protocol):
+    """Where to get the machine agent that is alive now."""
+
+    @property
+    def client(self) -> Machine:
+        """The machine. Raises Problem 503 while there is none."""
+        ...
+
+    async def available(self) -> Machine:
+        """The machine, waited for while its agent starts again. Raises Problem 503 if it does not."""
+        ...
+
+
+@dataclass
+class Lab:
+    """A lab as it is now. `record` is the machine agent's, empty until deployed; `run` owns it if set."""
+
+    name: str
+    topology: dict[str, Any]
+    run: str | None = None
+    state: str = "deploying"
+    message: str = ""
+    record: dict[str, Any] = field(default_factory=dict)
+    created: str = field(default_factory=now)
+    work: asyncio.Task[None] | None = None
+
+
+class Labs:
+    """All labs, by name."""
+
+    def __init__(self, machine: MachineSource, events: EventBus) -> None:
+        self._machine = machine
+        self._events = events
+        self._labs: dict[str, Lab] = {}
+
+    def all(self) -> list[Lab]:
+        """Every lab, oldest first."""
+        return list(self._labs.values())
+
+    def find(self, name: str) -> Lab:
+        """The lab of this name. Raises Problem 404."""
+        if name not in self._labs:
+            raise Problem(404, f"there is no lab {name!r}", "lab")
+        return self._labs[name]
+
+    def ready(self, name: str) -> Lab:
+        """The lab of this name, deployed. Raises Problem 404, or 409 while it is not ready."""
+        lab = self.find(name)
+        if lab.state != "ready":
+            why = f": {lab.message}" if lab.message else ""
+            raise Problem(409, f"the lab {name!r} is {lab.state}{why}", "lab")
+        return lab
+
+    def create(self, name: str, topology: Mapping[str, Any], run: str | None = None) -> Lab:
+        """Begin to deploy. The same again is the lab there is; with another topology it is a 409."""
+        present = self._labs.get(name)
+        if present is not None and present.state != "failed":
+            if present.topology != topology:
+                raise Problem(
+                    409,
+                    f"there is a lab {name!r} already, of another topology "
+                    f"({present.topology.get('name')!r}, {present.state}); destroy it or choose another name",
+                    "name",
+                )
+            if present.state == "destroying":
+                raise Problem(409, f"the lab {name!r} is being destroyed; try again when it is gone", "name")
+            return present
+        lab = Lab(name, dict(topology), run)
+        self._labs[name] = lab
+        self._tell(lab)
+        lab.work = asyncio.create_task(self._deploy(lab), name=f"deploy {name}")
+        return lab
+
+    async def deployed(self, name: str) -> Lab:
+        """Wait until the lab is ready. Raises Problem with what went wrong if it failed."""
+        lab = self.find(name)
+        if lab.work is not None:
+            await asyncio.shield(lab.work)
+        return self.ready(name)
+
+    def destroy(self, name: str, run: str | None = None) -> Lab | None:
+        """Begin to destroy; None if there is no such lab. 409 if it belongs to another run than `run`."""
+        lab = self._labs.get(name)
+        if lab is None:
+            return None
+        if lab.run is not None and lab.run != run:
+            raise Problem(409, f"the lab {name!r} is in use by the run {lab.run}; cancel that first", "lab")
+        if lab.state != "destroying":
+            lab.state, lab.message = "destroying", ""
+            lab.work = asyncio.create_task(self._destroy(lab, lab.work), name=f"destroy {name}")
+        return lab
+
+    async def gone(self, name: str) -> None:
+        """Wait until the lab is destroyed. Raises Problem if it could not be."""
+        lab = self._labs.get(name)
+        if lab is None or lab.work is None:
+            return
+        await asyncio.shield(lab.work)
+        if name in self._labs:
+            raise Problem(500, f"the lab {name!r} could not be destroyed: {lab.message}", "lab")
+
+    async def set_network(self, name: str, network: str, rate_mbps: float | None) -> Lab:
+        """Replace a network's rate while traffic flows. Raises Problem 404, 409, or what the machine says."""
+        lab = self.ready(name)
+        if network not in lab.record.get("networks", {}):
+            known = ", ".join(sorted(lab.record.get("networks", {})))
+            raise Problem(404, f"the lab {name!r} has no network {network!r}; it has {known}", "network")
+        lab.record = await self._machine.client.set_network(name, network, rate_mbps)
+        self._tell(lab)
+        return lab
+
+    def host(self, name: str, host: str) -> dict[str, Any]:
+        """What the machine recorded of a host. Raises Problem 404, 409."""
+        hosts: dict[str, dict[str, Any]] = self.ready(name).record.get("hosts", {})
+        if host not in hosts:
+            raise Problem(
+                404, f"the lab {name!r} has no host {host!r}; it has {', '.join(sorted(hosts))}", "host"
+            )
+        return hosts[host]
+
+    def use(self, name: str, run: str) -> None:
+        """Let a run have a lab, so that nobody destroys it meanwhile. Raises Problem 404, 409."""
+        lab = self.ready(name)
+        if lab.run not in (None, run):
+            raise Problem(409, f"the lab {name!r} is in use by the run {lab.run}", "lab")
+        lab.run = run
+
+    def release(self, name: str, run: str) -> None:
+        """The run has finished with the lab."""
+        lab = self._labs.get(name)
+        if lab is not None and lab.run == run:
+            lab.run = None
+
+    def lost(self, message: str) -> None:
+        """The machine agent died with all labs; they are failed, and a fresh agent cleans what they left."""
+        for lab in self._labs.values():
+            lab.state, lab.message, lab.record = "failed", message, {}
+            self._tell(lab)
+
+    async def destroy_all(self) -> None:
+        """Destroy every lab, whoever owns it, and wait. What failed is in the labs' messages."""
+        names = [lab.name for lab in self.all()]
+        for lab in self.all():
+            lab.run = None
+            self.destroy(lab.name)
+        await asyncio.gather(*(self.gone(name) for name in names), return_exceptions=True)
+
+    async def _deploy(self, lab: Lab) -> None:
+        try:
+            record = await self._machine.client.deploy(lab.name, lab.topology)
+        except Problem as error:
+            if lab.state == "deploying":
+                lab.state, lab.message = "failed", error.detail
+        else:
+            if lab.state == "deploying":
+                lab.state, lab.record = "ready", record
+        self._tell(lab)
+
+    async def _destroy(self, lab: Lab, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            # A deploy under way is let finish: the agent would finish it anyway, and then it would stay.
+            await asyncio.wait([before])
+        self._tell(lab)
+        try:
+            await (await self._machine.available()).destroy(lab.name)
+        except Problem as error:
+            lab.state, lab.message = "failed", f"could not be destroyed: {error.detail}"
+            self._tell(lab)
+            return
+        if self._labs.get(lab.name) is lab:
+            del self._labs[lab.name]
+        self._events.publish("lab", {"lab": lab.name, "state": "destroyed", "message": ""}, run=lab.run)
+
+    def _tell(self, lab: Lab) -> None:
+        data = {"lab": lab.name, "state": lab.state, "message": lab.message}
+        self._events.publish("lab", data, run=lab.run)

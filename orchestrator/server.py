@@ -1,0 +1,207 @@
+"""The orchestrator's process: `python -m orchestrator.server --listen 127.0.0.1:8351 | --unix PATH`.
+
+It ends on SIGTERM, SIGINT, SIGHUP, or, with --until-stdin-closes, when whoever started it closes the pipe
+or dies; then runs are cancelled, labs destroyed and the machine agent stopped, before it exits.
+"""
+
+import argparse
+import asyncio
+import errno
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from orchestrator.app import Keeper, create_app
+from orchestrator.engine import LocalEngine
+from orchestrator.events import EventBus
+from orchestrator.machine import MachineError, MachineKeeper
+from orchestrator.services import Catalogue
+from orchestrator.state import DEFAULT_LISTEN, StateError, owned, state_directory
+from orchestrator.store import StoreError
+
+READY = "transship: listening at "
+"""What is printed on stdout, before the address, once requests are answered."""
+STOP_S = 45.0
+"""Seconds allowed to clean up, after which the process ends all the same; the machine agent then cleans."""
+
+log = logging.getLogger("transship")
+
+
+class ServerError(Exception):
+    """The server cannot start; the message says why."""
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Where to listen: a loopback host and port, or the path of a Unix socket."""
+
+    host: str = ""
+    port: int = 0
+    path: Path | None = None
+
+    @property
+    def address(self) -> str:
+        """How a client names it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"unix:{self.path}" if self.path else f"http://{host}:{self.port}"
+
+
+def parse_listen(text: str) -> Listen:
+    """`127.0.0.1:8351` or `[::1]:8351`. Raises ServerError for anything but a loopback address and a port."""
+    host, _, port = text.rpartition(":")
+    host = "127.0.0.1" if host == "localhost" else host.strip("[]")
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        raise ServerError(
+            f"--listen {text!r}: give an address and a port, such as {DEFAULT_LISTEN}"
+        ) from None
+    if not loopback:
+        raise ServerError(f"--listen {text!r}: only loopback addresses (127.0.0.1, [::1]) are served")
+    if not port.isdecimal() or not 0 <= int(port) <= 65535:
+        raise ServerError(f"--listen {text!r}: the port must be 0 to 65535")
+    return Listen(host, int(port))
+
+
+@contextmanager
+def bound(listen: Listen) -> Iterator[tuple[socket.socket, Listen]]:
+    """A bound socket, and where it is (a port 0 becomes the port obtained). Raises ServerError."""
+    family = socket.AF_UNIX if listen.path else socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        try:
+            if listen.path is not None:
+                listen.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                previous = os.umask(0o077)
+                try:
+                    sock.bind(str(listen.path))
+                finally:
+                    os.umask(previous)
+            else:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.bind((listen.host, listen.port))
+                listen = Listen(listen.host, sock.getsockname()[1])
+            sock.listen(128)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise ServerError(f"{listen.address} is in use by another program") from None
+            raise ServerError(f"cannot listen at {listen.address}: {error.strerror or error}") from None
+        try:
+            yield sock, listen
+        finally:
+            if listen.path is not None:
+                with suppress(OSError):
+                    listen.path.unlink()
+
+
+async def serve(
+    listen: Listen,
+    state: Path,
+    until_stdin_closes: bool,
+    keep: Callable[[EventBus], Keeper],
+    catalogue: Catalogue,
+) -> None:
+    """Serve until told to stop, then clean up. Raises ServerError, StateError, StoreError or MachineError."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    if until_stdin_closes:
+        _watch_stdin(stop)
+    with bound(listen) as (sock, place), owned(state, place.address):
+        app = create_app(state, keep, catalogue)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=3.0)
+        starting = asyncio.create_task(_start(runner, sock))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if not stop.is_set():
+                await starting
+                print(f"{READY}{place.address}", flush=True)
+                await stop.wait()
+        finally:
+            starting.cancel()
+            stopping.cancel()
+            await asyncio.wait([starting])
+            try:
+                async with asyncio.timeout(STOP_S):
+                    await runner.cleanup()
+            except TimeoutError:
+                log.error("cleaning up took more than %.0f s; leaving the rest to the machine agent", STOP_S)
+                if place.path is not None:
+                    place.path.unlink(missing_ok=True)
+                # Not an ordinary exit: that would kill the agent instead of closing its pipe.
+                os._exit(1)
+
+
+async def _start(runner: web.AppRunner, sock: socket.socket) -> None:
+    await runner.setup()
+    await web.SockSite(runner, sock).start()
+
+
+def _watch_stdin(stop: asyncio.Event) -> None:
+    """Set `stop` at the end of standard input. The pipe carries nothing; what is written to it is ignored."""
+    loop = asyncio.get_running_loop()
+    handle = sys.stdin.fileno()
+    os.set_blocking(handle, False)
+
+    def readable() -> None:
+        with suppress(BlockingIOError):
+            if os.read(handle, 4096) == b"":
+                loop.remove_reader(handle)
+                stop.set()
+
+    loop.add_reader(handle, readable)
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line, parsed."""
+    parser = argparse.ArgumentParser(prog="transship-server", description="The Transship orchestrator.")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--listen", default=DEFAULT_LISTEN, help="loopback address and port (%(default)s)")
+    where.add_argument("--unix", type=Path, help="path of a Unix socket to listen at instead")
+    parser.add_argument("--state", help="directory of results ($TRANSSHIP_STATE or /var/lib/transship)")
+    parser.add_argument("--until-stdin-closes", action="store_true", help="end when standard input does")
+    return parser.parse_args(argv)
+
+
+def run(options: argparse.Namespace, keep: Callable[[EventBus], Keeper], catalogue: Catalogue) -> int:
+    """Serve as the options say. Returns the exit status: 0 after a requested end, 1 or 2 with a message."""
+    logging.basicConfig(format="transship: %(levelname)s: %(message)s", level=logging.WARNING)
+    try:
+        listen = Listen(path=options.unix.absolute()) if options.unix else parse_listen(options.listen)
+    except ServerError as error:
+        print(f"transship: {error}", file=sys.stderr)
+        return 2
+    try:
+        state = state_directory(options.state)
+        asyncio.run(serve(listen, state, options.until_stdin_closes, keep, catalogue))
+    except (ServerError, StateError, StoreError, MachineError) as error:
+        print(f"transship: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def main() -> int:
+    """The process with a real machine agent."""
+    options = arguments()
+    if os.geteuid() != 0:
+        print(
+            "transship: labs need root: network namespaces, networks and cgroups are made for them. "
+            "Run this as root (sudo).",
+            file=sys.stderr,
+        )
+        return 1
+    return run(options, MachineKeeper, LocalEngine())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,257 @@
+"""A machine without namespaces and experiments without traffic, for everything above them."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from agents.errors import AgentError, Problem
+from orchestrator.events import EventBus
+from orchestrator.shipped import as_json
+from orchestrator.store import Run
+from topologies import resolve
+
+Json = dict[str, Any]
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)
+
+
+def result_of(experiment: str, verdict: str) -> Json:
+    """A result in the fixed shape."""
+    return {
+        "experiment": experiment,
+        "profile": "period",
+        "verdict": verdict,
+        "environment": {"kernel": "6.1"},
+        "rows": [
+            {
+                "system": "linux-batch",
+                "factors": {"hogs": 3},
+                "published": 25.0,
+                "unit": "Mb/s",
+                "trials": 7,
+                "invalid_trials": 1,
+                "median": 17.25,
+                "ci95": [16.5, 18.0],
+                "loss": 0.81,
+            },
+            {
+                "system": "shipping",
+                "factors": {"hogs": 0},
+                "published": None,
+                "unit": "Mb/s",
+                "trials": 7,
+                "invalid_trials": 0,
+                "median": 93.0,
+                "ci95": [92.9, 93.0],
+                "loss": 0.0,
+            },
+        ],
+        "ratios": [
+            {
+                "of": "shipping",
+                "to": "linux-batch",
+                "factors": {"hogs": 3},
+                "published": 1.3,
+                "median": 1.9,
+                "ci95": [1.7, 2.1],
+            }
+        ],
+        "figure": "runs/x/figure.png",
+    }
+
+
+class FakeMachine:
+    """Keeps labs in a dict. `refuse` makes the next deploys fail; `hold` makes them wait until set."""
+
+    def __init__(self) -> None:
+        self.deployed: dict[str, Json] = {}
+        self.refuse: str | None = None
+        self.hold: asyncio.Event | None = None
+
+    async def health(self) -> Json:
+        return {"status": "ok", "pid": 1, "run_root": "/none", "labs": len(self.deployed)}
+
+    async def deploy(self, lab: str, topology: Mapping[str, Any]) -> Json:
+        if self.hold is not None:
+            await self.hold.wait()
+        if self.refuse is not None:
+            raise AgentError(500, self.refuse)
+        self.deployed[lab] = record_of(lab, dict(topology))
+        return self.deployed[lab]
+
+    async def labs(self) -> list[Json]:
+        return [{"lab": name} for name in self.deployed]
+
+    async def lab(self, lab: str) -> Json:
+        return self.deployed[lab]
+
+    async def destroy(self, lab: str) -> None:
+        self.deployed.pop(lab, None)
+
+    async def counters(self, lab: str) -> dict[str, int]:
+        return {}
+
+    async def set_network(self, lab: str, network: str, rate_mbps: float | None) -> Json:
+        self.deployed[lab]["networks"][network]["rate_mbps"] = rate_mbps
+        return self.deployed[lab]
+
+    async def set_budget(self, lab: str, host: str, quota_us: int | None, period_us: int) -> None:
+        return None
+
+    async def set_hogs(self, lab: str, host: str, count: int) -> Json:
+        return {"count": count, "running": count, "pids": []}
+
+    async def host_counters(self, lab: str, host: str) -> dict[str, int]:
+        return {"udp.InDatagrams": 7}
+
+    async def start(self, lab: str, host: str, spec: Mapping[str, Any]) -> str:
+        return "1"
+
+    async def workloads(self, lab: str, host: str) -> list[Json]:
+        return []
+
+    async def workload(self, lab: str, host: str, workload_id: str, wait_s: float = 0.0) -> Json:
+        return {}
+
+    async def tell(self, lab: str, host: str, workload_id: str, command: Mapping[str, Any]) -> None:
+        return None
+
+    async def stop(self, lab: str, host: str, workload_id: str) -> Json:
+        return {}
+
+    async def metrics(self, lab: str, host: str) -> str:
+        return f'transship_workloads{{lab="{lab}",host="{host}"}} 0\n'
+
+    async def exec(self, lab: str, host: str, argv: Sequence[str]) -> Json:
+        return {
+            "exit": 3 if argv[0] == "false" else 0,
+            "stdout": " ".join(argv),
+            "stderr": "",
+            "truncated": False,
+        }
+
+
+def record_of(lab: str, topology: Json) -> Json:
+    """What a machine agent records of a lab, as far as the orchestrator looks at it."""
+    interface = {
+        "name": "eth0",
+        "index": 2,
+        "network": next(iter(topology["networks"]), None),
+        "mac": "02:00:00:00:00:01",
+        "address": "10.1.0.1",
+        "prefix": 24,
+        "mtu": 4352,
+        "peer": "p1",
+    }
+    return {
+        "lab": lab,
+        "topology": topology,
+        "hosts": {
+            name: {"namespace": f"transship-{lab}-{name}", "cpus": host["cpus"], "interfaces": [interface]}
+            for name, host in topology["hosts"].items()
+        },
+        "networks": {
+            name: {"medium": n["medium"], "rate_mbps": n["rate_mbps"], "mtu": n["mtu"], "ports": ["p1", "p2"]}
+            for name, n in topology["networks"].items()
+        },
+        "steering": {"applied": True},
+    }
+
+
+class FakeKeeper:
+    """A machine that is up; `die` is a death, after which it is up again with no labs."""
+
+    def __init__(self, events: EventBus, machine: FakeMachine | None = None) -> None:
+        self.machine = machine or FakeMachine()
+        self.events = events
+        self.on_death: Callable[[str], None] = lambda message: None
+        self.state = "up"
+
+    @property
+    def client(self) -> FakeMachine:
+        if self.state != "up":
+            raise Problem(503, "the machine agent is down")
+        return self.machine
+
+    async def available(self) -> FakeMachine:
+        return self.client
+
+    def die(self) -> None:
+        self.machine.deployed.clear()
+        self.on_death("the machine agent died: pid 1 was killed by SIGKILL")
+
+    async def start(self) -> None:
+        return None
+
+    async def watch(self) -> None:
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        assert not self.machine.deployed, "labs were left when the machine was stopped"
+
+    def describe(self) -> Json:
+        return {"name": "local", "state": self.state, "message": "", "pid": 1, "cpus": 2, "kernel": "6.1"}
+
+
+class FakeEngine:
+    """Experiments by how they behave: fddi, invalid, broken, full, endless."""
+
+    def __init__(self) -> None:
+        self.at_once = 0
+        self.most_at_once = 0
+        self.done: list[str] = []
+
+    def experiments(self) -> list[Json]:
+        return [
+            {
+                "name": "fddi",
+                "title": "t",
+                "source": "s",
+                "topology": "two-fddi",
+                "systems": ["linux"],
+                "definition": {},
+            }
+        ]
+
+    def systems(self) -> list[Json]:
+        return [{"name": "linux", "summary": "what Unix programs do"}]
+
+    def topology(self, experiment: str) -> Json:
+        if experiment not in ("fddi", "invalid", "broken", "full", "endless"):
+            raise Problem(
+                422, f"experiment: there is no experiment {experiment!r}; there are fddi", "experiment"
+            )
+        return as_json(resolve("two-fddi"))
+
+    async def execute(
+        self, machine: Any, lab: str, run: Run, directory: Path, report: Callable[[Json], None]
+    ) -> str:
+        assert lab in machine.deployed
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            return await self._execute(run, directory, report)
+        finally:
+            self.at_once -= 1
+            self.done.append(run.id)
+
+    async def _execute(self, run: Run, directory: Path, report: Callable[[Json], None]) -> str:
+        report({"phase": "trials", "done": 0, "total": 2, "seconds_left": 0.2})
+        if run.experiment == "endless":
+            await asyncio.Event().wait()
+        if run.experiment == "broken":
+            raise ZeroDivisionError("nothing was sent")
+        if run.experiment == "full":
+            raise OSError(28, "No space left on device")
+        for done in (1, 2):
+            await asyncio.sleep(0)
+            with (directory / "trials.jsonl").open("a") as trials:
+                trials.write(json.dumps({"trial": done}) + "\n")
+            report(
+                {"phase": "trials", "done": done, "total": 2, "seconds_left": 0.1, "trial": {"number": done}}
+            )
+        verdict = "invalid" if run.experiment == "invalid" else "reproduced"
+        (directory / "result.json").write_text(json.dumps(result_of(run.experiment, verdict)))
+        (directory / "figure.png").write_bytes(PNG)
+        return verdict
