@@ -6,19 +6,22 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.doctor import capability
 from tests.support import wait_until
 
-# Bit numbers of linux/capability.h.
-NEEDED_CAPABILITIES = {"NET_ADMIN": 12, "NET_RAW": 13, "SYS_ADMIN": 21}
+NEEDED_CAPABILITIES = ("NET_ADMIN", "NET_RAW", "SYS_ADMIN")
 
 
 def why_not_root() -> str | None:
     """Why this process cannot build labs, or None if it can."""
     if os.geteuid() != 0:
         return "needs root"
-    status = Path("/proc/self/status").read_text()
-    effective = int(status.split("CapEff:")[1].split()[0], 16)
-    missing = [name for name, bit in NEEDED_CAPABILITIES.items() if not effective >> bit & 1]
+    missing = []
+    for name in NEEDED_CAPABILITIES:
+        try:
+            capability(name)
+        except OSError:
+            missing.append(name)
     return f"needs the capabilities {', '.join(missing)}" if missing else None
 
 
@@ -62,4 +65,4 @@ def machine_as_before() -> Iterator[None]:
         wait_until(lambda: labs_remains() <= before, "the labs of this session to be gone", seconds=5)
     except AssertionError:
         left = sorted(labs_remains() - before)
-        pytest.fail("left behind by these tests:\n  " + "\n  ".join(left), pytrace=False)
+        pytest.fail("\n  ".join(["left by these tests, or by others meanwhile:", *left]), pytrace=False)
