@@ -48,11 +48,15 @@ class LocalEngine:
         """Execute in a deployed lab; the files of the run are in `directory`. Returns the verdict."""
         # Here and not above: it brings numpy and matplotlib, which nothing but a run needs.
         from orchestrator.experiments.runner import execute
+        from orchestrator.experiments.workloads import TrialFailed
 
         definition = self._definition(run.experiment)
         options = Options.model_validate(run.options)
-        result = await execute(machine, lab, definition, options, directory, report)
-        return str(result.verdict)
+        try:
+            result = await execute(machine, lab, definition, options, directory, report)
+        except TrialFailed as error:
+            raise Problem(500, str(error)) from error
+        return result.verdict
 
     def _definition(self, experiment: str) -> Definition:
         if experiment not in EXPERIMENTS:

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +20,7 @@ RUN_ROOT = Path("/run/transship")
 START_S = 40.0
 STOP_S = 60.0
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
-COMMAND = (sys.executable, "-m", "orchestrator.server")
+COMMAND: tuple[str, ...] = (sys.executable, "-m", "orchestrator.server")
 READY = "transship: listening at "
 
 
@@ -90,12 +90,10 @@ class PrivateServer:
 
 
 @contextmanager
-def private_server(state: Path, command: Sequence[str] = COMMAND) -> Iterator[PrivateServer]:
+def private_server(state: Path) -> Iterator[PrivateServer]:
     """A private orchestrator, ready; stopped at the end whatever happens. Raises Failure."""
-    if os.geteuid() != 0:
-        raise Failure("labs need root (network namespaces, networks, cgroups): run this as root (sudo)")
     socket = RUN_ROOT / f"orchestrator-{os.getpid()}.sock"
-    arguments = [*command, "--unix", str(socket), "--until-stdin-closes", "--state", str(state)]
+    arguments = [*COMMAND, "--unix", str(socket), "--until-stdin-closes", "--state", str(state)]
     child = None
     try:
         with interrupts.deferred():

@@ -58,7 +58,7 @@ def print_result(result: Json, directory: Path | None, out: Console) -> None:
         out.print(Text(f"verdict: {verdict}", style=COLOURS.get(verdict, "")))
     if result.get("figure"):
         figure = directory / Path(result["figure"]).name if directory else Path(result["figure"])
-        out.print(Text(f"figure: {figure}", no_wrap=True, overflow="ignore"), crop=False)
+        print(f"figure: {figure}")  # never folded, so that it can be copied
 
 
 def _rows(rows: list[Json], units: list[str]) -> Table:

@@ -61,12 +61,12 @@ def bench_verb(name: str, quick: bool, trials: int | None, format_: str) -> int:
 @format_option
 def doctor_verb(format_: str) -> int:
     """Say what this machine can and cannot do, and what follows. Exit status 1 if labs cannot be used."""
-    from orchestrator.doctor import examine, verdict
+    from orchestrator.doctor import examine, usable
 
     findings = examine()
-    summary = verdict(findings)
+    can = usable(findings)
     if format_ == "json":
-        document = {"verdict": summary, "findings": [finding.model_dump() for finding in findings]}
+        document = {"usable": can, "findings": [finding.model_dump() for finding in findings]}
         print(json.dumps(document, indent=2))
     else:
         from orchestrator.cli.tables import console, table
@@ -76,5 +76,5 @@ def doctor_verb(format_: str) -> int:
         for finding in findings:
             shown.add_row(marks[finding.ok], finding.name, finding.detail, finding.consequence)
         console().print(shown)
-        print(f"\n{summary}")
-    return FAILED if summary == "unusable" else DONE
+        print(f"\nlabs {'can' if can else 'cannot'} be used on this machine")
+    return DONE if can else FAILED

@@ -1,0 +1,16 @@
+"""`python fake_cli.py DIR VERB...`: the command line with fake private orchestrators, their sockets in DIR.
+
+No orchestrator of this machine is found by it.
+"""
+
+import sys
+from pathlib import Path
+
+from orchestrator.cli import connect, main, private
+
+if __name__ == "__main__":
+    directory = Path(sys.argv[1])
+    private.RUN_ROOT = directory
+    connect.DEFAULT = "http://127.0.0.1:1"
+    private.COMMAND = (sys.executable, str(Path(__file__).parent / "fake_server.py"))
+    sys.exit(main.main(sys.argv[2:]))
