@@ -32,14 +32,19 @@ class Passage:
 
 @dataclass(frozen=True)
 class Arrived:
-    """What the sink found out from sequence numbers. `highest` is -1 when nothing arrived."""
+    """What the sink found out from sequence numbers, which begin with 0.
+
+    `end` is one more than the highest that arrived; `lost_ranges` are below it. `duplicate_list` has the
+    number of each datagram that came again.
+    """
 
     received: int
     unique: int
     duplicates: int
     reordered: int
-    highest: int
+    end: int
     lost_ranges: Sequence[Sequence[int]]
+    duplicate_list: Sequence[int] = ()
 
 
 class SegmentBooks(BaseModel):
@@ -63,6 +68,7 @@ class Books(BaseModel):
     lost: int
     lost_ranges: Ranges
     lost_ranges_complete: bool
+    duplicate_list: list[int]
     drops: dict[str, int]
     difference: int
     segments: list[SegmentBooks]
@@ -82,14 +88,15 @@ def balance(passages: Sequence[Passage], arrived: Arrived) -> Books:
     for segment in segments:
         for place, count in segment.drops.items():
             drops[place] = drops.get(place, 0) + count
-    ranges = _with_tail(arrived.lost_ranges, arrived.highest, sent)
+    ranges = _with_tail(arrived.lost_ranges, arrived.end, sent)
     lost = sent - arrived.unique
     complete = sum(b - a + 1 for a, b in ranges) == lost
     problems = [_problem(segment) for segment in segments if segment.difference]
     if problems and lost > 0:
         problems.append(f"sequence numbers that never arrived: {describe(ranges)}")
     if arrived.duplicates and problems:
-        problems.append(f"{arrived.duplicates} arrived twice")
+        again = describe([(number, number) for number in arrived.duplicate_list])
+        problems.append(f"arrived again: {arrived.duplicates} datagrams (sequence numbers {again})")
     problems += _sink_problems(arrived, received, lost, ranges)
     return Books(
         sent=sent,
@@ -99,6 +106,7 @@ def balance(passages: Sequence[Passage], arrived: Arrived) -> Books:
         lost=lost,
         lost_ranges=ranges,
         lost_ranges_complete=complete,
+        duplicate_list=list(arrived.duplicate_list),
         drops=drops,
         difference=sent + arrived.duplicates - received - sum(drops.values()),
         segments=segments,
@@ -153,10 +161,10 @@ def _sink_problems(arrived: Arrived, received: int, lost: int, ranges: Ranges) -
         yield f"sink: {known} sequence numbers are missing, but by count {lost} datagrams are"
 
 
-def _with_tail(ranges: Sequence[Sequence[int]], highest: int, sent: int) -> Ranges:
+def _with_tail(ranges: Sequence[Sequence[int]], end: int, sent: int) -> Ranges:
     """The sink cannot know of losses above the highest number it saw; the source's count tells."""
     found = [(int(a), int(b)) for a, b in ranges]
-    return [*found, (highest + 1, sent - 1)] if highest < sent - 1 else found
+    return [*found, (end, sent - 1)] if end < sent else found
 
 
 def describe(ranges: Ranges, most: int = 8) -> str:

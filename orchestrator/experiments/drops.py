@@ -22,11 +22,10 @@ HEADERS = 14 + 20 + 8
 ARP_FRAME = 42
 """Bytes of an ARP frame on a veth, where nothing is padded."""
 
-AFTER_WRITE = ("tx", "send", "out", "arp", "write")
-"""A manager's drop whose name has one of these words hit a datagram that the forwarder had written
-already."""
-BEFORE_READ = ("endpoint", "queue", "rx", "receive", "socket")
-"""A forwarder's drop whose name has one of these words hit a datagram before the forwarder read it."""
+AFTER_WRITE = ("send", "descriptor", "big")
+"""A manager's drop whose name has one of these words hit a datagram that the forwarder had written."""
+STRANGERS = ("not_ip", "not_udp", "not_for_us")
+"""What a manager refused under these names was never a datagram of ours."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +92,8 @@ def passages(seen: Seen, path: DataPath, ring_in: Wire, ring_out: Wire) -> list[
     read, written = int(seen.forwarder["received"]), int(seen.forwarder["sent"])
     own = _named(seen.forwarder, "forwarder")
     manager = _named(seen.manager, "manager")
-    before = {k: v for k, v in own.items() if _has(k, BEFORE_READ) and not _has(k, AFTER_WRITE)}
-    after = {k: v for k, v in manager.items() if _has(k, AFTER_WRITE)}
-    # With AF_PACKET the kernel sees a second copy of every frame and finds no socket for it: no datagram
-    # is lost.
+    after = {place: count for place, count in manager.items() if _has(place, AFTER_WRITE)}
+    # With AF_PACKET the kernel gets a copy of every frame. What its UDP does with these is no loss.
     copies = seen.manager.get("backend") == "packet"
     return [
         Passage(
@@ -104,13 +101,10 @@ def passages(seen: Seen, path: DataPath, ring_in: Wire, ring_out: Wire) -> list[
             seen.sent,
             read,
             _wire_drops(seen.network, ring_in)
-            | _kernel_drops(seen.hosts[path.forwarder], path.forwarder, ignore_ports=copies)
-            | {k: v for k, v in manager.items() if k not in after}
-            | before,
+            | ({} if copies else _kernel_drops(seen.hosts[path.forwarder], path.forwarder))
+            | {place: count for place, count in manager.items() if place not in after},
         ),
-        Passage(
-            f"{path.forwarder}'s forwarder", read, written, {k: v for k, v in own.items() if k not in before}
-        ),
+        Passage(f"{path.forwarder}'s forwarder", read, written, own),
         Passage(
             f"{path.forwarder} -> {ring_out.network} -> {path.sink}",
             written,
@@ -157,22 +151,21 @@ def _wire_drops(network: Counts, wire: Wire) -> dict[str, int]:
     return found
 
 
-def _kernel_drops(host: Counts, name: str, ignore_ports: bool = False) -> dict[str, int]:
+def _kernel_drops(host: Counts, name: str) -> dict[str, int]:
     full = host.get("udp.RcvbufErrors", 0)
-    found = {
+    return {
         f"{name} socket buffer": full,
         # InErrors has RcvbufErrors in it; what is left are checksums and memory.
         f"{name} udp.InErrors": max(0, host.get("udp.InErrors", 0) - full),
         f"{name} ip.InDiscards": host.get("ip.InDiscards", 0),
+        f"{name} no socket": host.get("udp.NoPorts", 0),
     }
-    if not ignore_ports:
-        found[f"{name} no socket"] = host.get("udp.NoPorts", 0)
-    return found
 
 
 def _named(result: Mapping[str, Any], owner: str) -> dict[str, int]:
-    return {f"{owner} {key[5:]}": int(count) for key, count in result.items() if key.startswith("drop_")}
+    named = {key.removeprefix("drop_"): count for key, count in result.items() if key.startswith("drop_")}
+    return {f"{owner} {place}": int(count) for place, count in named.items() if place not in STRANGERS}
 
 
 def _has(place: str, words: tuple[str, ...]) -> bool:
-    return any(word in place.split(" ", 1)[1].split("_") for word in words)
+    return any(word in place.partition(" ")[2].split("_") for word in words)

@@ -10,14 +10,14 @@ from orchestrator.experiments.books import Arrived
 
 def arrived(sink: Mapping[str, Any]) -> Arrived:
     """What the sink found out from sequence numbers."""
-    received = int(sink["received"])
     return Arrived(
-        received=received,
+        received=int(sink["received"]),
         unique=int(sink["unique"]),
         duplicates=int(sink["duplicates"]),
         reordered=int(sink["reordered"]),
-        highest=int(sink["highest"]) if received else -1,
+        end=int(sink["highest"]),
         lost_ranges=sink["lost_ranges"],
+        duplicate_list=sink["duplicate_list"],
     )
 
 
@@ -42,6 +42,6 @@ def throughput_mbps(
     measured = (int(source["t1_ns"]) - int(source["t0_ns"])) / 1e9
     if not int(sink["unique_measured"]):
         return 0.0
-    delivered = (int(sink["last_ns"]) - int(sink["first_ns"])) / 1e9
+    delivered = (int(sink["last_measured_ns"]) - int(sink["first_measured_ns"])) / 1e9
     growth = max(0.0, delivered - measured - slack_s)
     return int(sink["unique_measured"]) * datagram_bytes * 8 / (measured + growth) / 1e6

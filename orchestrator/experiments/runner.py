@@ -76,7 +76,9 @@ class _Run:
         run_dir: Path,
         report: Report,
     ) -> None:
-        self._target, self._record, self._options, self._plan = target, record, options, plan
+        self._target, self._options, self._plan = target, options, plan
+        path = target.definition.path
+        self._rates = {name: record["networks"][name]["rate_mbps"] for name in (path.ring_in, path.ring_out)}
         self._dir, self._tell = run_dir, report
         self._definition = target.definition
         self._seed = options.seed if options.seed is not None else random.SystemRandom().randrange(2**31)
@@ -211,8 +213,7 @@ class _Run:
             async with asyncio.timeout(RESTORE_S):
                 await target.machine.set_budget(target.lab, path.forwarder, None, period_us)
                 await target.machine.set_hogs(target.lab, path.forwarder, 0)
-                for network in (path.ring_in, path.ring_out):
-                    rate = self._record["networks"][network]["rate_mbps"]
+                for network, rate in self._rates.items():
                     await target.machine.set_network(target.lab, network, rate)
         except (AgentError, TimeoutError) as error:
             log.warning("could not restore lab %s: %s", target.lab, error or "no answer in time")

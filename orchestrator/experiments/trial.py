@@ -105,7 +105,7 @@ async def run_trial(target: Target, planned: Planned, setting: Setting, plan: Pl
     """
     started, clock = time.time(), time.monotonic()
     before = await snapshot(target)
-    # Loading a program on a few per cent of a CPU takes seconds; the budget is for what is measured.
+    # Making a pool on a few per cent of a CPU takes long; the budget is for what is measured.
     await target.set_budget(setting, limited=False)
     await target.set_hogs(planned.hogs)
     async with Workloads(target) as workloads:
@@ -113,16 +113,17 @@ async def run_trial(target: Target, planned: Planned, setting: Setting, plan: Pl
         await target.set_budget(setting)
         source = await workloads.source(setting, flow, plan.warmup_s, plan.measured_s)
         sent = await _source_done(workloads, source, (forwarder, sink), plan)
-        await _drain(target, workloads, forwarder, sink, sent, before, _drain_s(setting, plan))
+        limit_s = plan.drain_s + (setting.period_us / 1e6 if setting.quota_us else 0.0)
+        drained = await _drain(target, workloads, forwarder, sink, sent, before, limit_s)
         source_state = await workloads.finish(source)
         forwarder_state = await workloads.finish(forwarder)
         sink_state = await workloads.finish(sink)
     counted = increase(before, await snapshot(target))
     results = {
-        "source": source_state["result"],
-        "forwarder": forwarder_state["result"],
-        "sink": sink_state["result"],
-        "manager": _manager(forwarder_state),
+        "source": _final(source_state),
+        "forwarder": _final(forwarder_state),
+        "sink": _final(sink_state),
+        "manager": _final(forwarder_state.get("manager") or {}),
     }
     books = _books(target, counted, results)
     found = validity.reasons(
@@ -132,6 +133,8 @@ async def run_trial(target: Target, planned: Planned, setting: Setting, plan: Pl
         results["sink"],
         sink_socket_drops(counted[target.definition.path.sink]),
     )
+    if found and not drained:
+        found.append(f"datagrams were still on their way {limit_s:g} s after the source had ended")
     slack = (setting.period_us if setting.quota_us else plan.slice_us) / 1e6
     return Trial(
         number=planned.number,
@@ -191,14 +194,14 @@ async def _drain(
     sent: int,
     before: Counters,
     limit_s: float,
-) -> None:
-    """Waits until every datagram has arrived or has a named end, at most `limit_s`."""
+) -> bool:
+    """Waits until every datagram has arrived or has a named end, at most `limit_s`; whether that is so."""
     deadline = time.monotonic() + limit_s
     full_check = time.monotonic()
     while time.monotonic() < deadline:
         sink_counts = (await workloads.look(sink))["counters"]
         if sink_counts.get("datagrams_in", 0) >= sent:
-            return
+            return True
         if time.monotonic() >= full_check:
             full_check = time.monotonic() + FULL_CHECK_S
             state = await workloads.look(forwarder)
@@ -206,7 +209,7 @@ async def _drain(
                 "source": {"sent": sent},
                 "forwarder": _live(state["counters"]),
                 "sink": _live(sink_counts),
-                "manager": _manager(state),
+                "manager": _final(state.get("manager") or {}),
             }
             ways = passages(
                 _seen(increase(before, await snapshot(target)), live),
@@ -215,12 +218,9 @@ async def _drain(
                 target.ring_out,
             )
             if ways[-1].left + sum(sum(way.drops.values()) for way in ways) >= sent:
-                return
+                return True
         await asyncio.sleep(POLL_S)
-
-
-def _drain_s(setting: Setting, plan: Plan) -> float:
-    return plan.drain_s + (setting.period_us / 1e6 if setting.quota_us else 0.0)
+    return False
 
 
 def _live(counters: Mapping[str, int]) -> dict[str, int]:
@@ -232,10 +232,10 @@ def _live(counters: Mapping[str, int]) -> dict[str, int]:
     }
 
 
-def _manager(state: Mapping[str, Any]) -> dict[str, Any]:
-    """What the manager behind a workload counted and reported; empty for systems without one."""
-    manager = state.get("manager") or {}
-    return {**(manager.get("counters") or {}), **(manager.get("result") or {})}
+def _final(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A workload's result, and the drops that it counted."""
+    drops = {name: n for name, n in (state.get("counters") or {}).items() if name.startswith("drop_")}
+    return {**drops, **(state.get("result") or {})}
 
 
 def _seen(counted: Counters, results: Mapping[str, Mapping[str, Any]]) -> Seen:
