@@ -1,0 +1,106 @@
+"""Each drop is counted once, under one name, in the segment where it happened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from orchestrator.experiments.books import Passage
+from orchestrator.experiments.definitions import EXPERIMENTS
+from orchestrator.experiments.drops import Seen, crossings, passages, wires
+from tests.orchestrator.experiments.live_machine import LiveMachine, with_lab
+
+PATH = EXPERIMENTS["fddi"].path
+
+
+@pytest.fixture
+async def record() -> dict[str, Any]:
+    return await (await with_lab(LiveMachine())).lab("fddi")
+
+
+def ways(
+    record: dict[str, Any],
+    network: dict[str, int] | None = None,
+    middle: dict[str, int] | None = None,
+    manager: dict[str, Any] | None = None,
+    forwarder: dict[str, int] | None = None,
+) -> list[Passage]:
+    seen = Seen(
+        network=network or {},
+        hosts={"source": {}, "middle": middle or {}, "sink": {}},
+        sent=100,
+        received=90,
+        sink={},
+        forwarder={"received": 95, "sent": 93, **(forwarder or {})},
+        manager=manager or {},
+    )
+    return passages(seen, PATH, *wires(record, PATH))
+
+
+def named(passage: Passage) -> dict[str, int]:
+    return {place: count for place, count in passage.drops.items() if count}
+
+
+def test_a_frame_that_both_ends_of_a_veth_saw_dropped_was_dropped_once(record: dict[str, Any]) -> None:
+    inwards, _, outwards = ways(record, {"source.eth0.tx_dropped": 3, "ring-a.p1-1.rx_dropped": 3})
+    assert named(inwards) == {"ring-a.p1-1 rx_dropped": 3}
+    assert named(outwards) == {}
+
+
+def test_what_only_the_sending_end_counted_is_named_after_it(record: dict[str, Any]) -> None:
+    _, _, outwards = ways(record, {"middle.eth1.tx_dropped": 5, "ring-b.p2-1.rx_dropped": 2})
+    assert named(outwards) == {"ring-b.p2-1 rx_dropped": 2, "middle.eth1 tx_dropped": 3}
+
+
+def test_shapers_and_cpu_backlogs_are_on_their_ring(record: dict[str, Any]) -> None:
+    inwards, _, outwards = ways(
+        record, {"ring-a.i1.qdisc_drops": 4, "sink.eth0.rx_dropped": 6, "cpu0.backlog_dropped": 6}
+    )
+    assert named(inwards) == {"ring-a.i1 qdisc": 4}
+    assert named(outwards) == {"sink.eth0 rx_dropped": 6}
+
+
+def test_drops_against_the_traffic_are_not_ours(record: dict[str, Any]) -> None:
+    assert not any(
+        named(way) for way in ways(record, {"middle.eth0.tx_dropped": 1, "source.eth0.rx_dropped": 1})
+    )
+
+
+def test_a_full_socket_buffer_is_counted_once(record: dict[str, Any]) -> None:
+    inwards, *_ = ways(record, middle={"udp.RcvbufErrors": 7, "udp.InErrors": 9})
+    assert named(inwards) == {"middle socket buffer": 7, "middle udp.InErrors": 2}
+
+
+def test_the_managers_drops_are_before_the_read_or_after_the_write(record: dict[str, Any]) -> None:
+    manager = {
+        "backend": "xdp",
+        "drop_xsk_ring_full_eth0": 1,
+        "drop_endpoint_queue": 2,
+        "drop_no_page_to_send": 4,
+        "drop_xsk_bad_send_eth1": 8,
+        "drop_not_for_us": 16,
+    }
+    inwards, through, outwards = ways(record, manager=manager, forwarder={"drop_forwarder_stopped": 2})
+    assert named(inwards) == {"manager xsk_ring_full_eth0": 1, "manager endpoint_queue": 2}
+    assert named(through) == {"forwarder forwarder_stopped": 2}
+    assert named(outwards) == {"manager no_page_to_send": 4, "manager xsk_bad_send_eth1": 8}
+
+
+def test_with_packet_sockets_the_kernels_copies_are_no_loss(record: dict[str, Any]) -> None:
+    counted = {"udp.RcvbufErrors": 100, "udp.InErrors": 100, "udp.NoPorts": 3}
+    inwards, *_ = ways(record, middle=counted, manager={"backend": "packet", "drop_packet_full_eth0": 2})
+    assert named(inwards) == {"manager packet_full_eth0": 2}
+
+
+def test_interfaces_tell_datagrams_from_arp(record: dict[str, Any]) -> None:
+    wire, _ = wires(record, PATH)
+    counted = {
+        "source.eth0.tx_packets": 12,
+        "source.eth0.tx_bytes": 10 * 4342 + 2 * 42,
+        "middle.eth0.rx_packets": 9,
+        "middle.eth0.rx_bytes": 9 * 4342 + 1,
+    }
+    seen = crossings(counted, wire, 4300)
+    assert seen["source.eth0 tx"] == 10
+    assert "middle.eth0 rx" not in seen
