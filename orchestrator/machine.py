@@ -22,8 +22,6 @@ from orchestrator.events import EventBus
 
 log = logging.getLogger(__name__)
 
-SOCKET = Path("/run/transship/machine.sock")
-COMMAND = (sys.executable, "-m", "agents.machine", "--socket", str(SOCKET), "--until-stdin-closes")
 START_S = 20.0
 """Seconds allowed until the agent answers; it may have the labs of a dead one to clean first."""
 STOP_S = 20.0
@@ -46,8 +44,8 @@ class MachineKeeper:
     def __init__(
         self,
         events: EventBus,
-        command: Sequence[str] = COMMAND,
-        socket: Path = SOCKET,
+        run_root: Path,
+        command: Sequence[str] = (sys.executable, "-m", "agents.machine"),
         name: str = "local",
     ) -> None:
         self.name = name
@@ -55,8 +53,8 @@ class MachineKeeper:
         self.message = ""
         self.on_death: Callable[[str], None] = lambda message: None
         self._events = events
-        self._command = tuple(command)
-        self._socket = socket
+        self._socket = run_root / "machine.sock"
+        self._command = (*command, "--run-root", str(run_root), "--until-stdin-closes")
         self._process: asyncio.subprocess.Process | None = None
         self._client: MachineClient | None = None
         self._changed = asyncio.Event()

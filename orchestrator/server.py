@@ -25,7 +25,7 @@ from orchestrator.engine import LocalEngine
 from orchestrator.events import EventBus
 from orchestrator.machine import MachineError, MachineKeeper
 from orchestrator.services import Catalogue
-from orchestrator.state import DEFAULT_LISTEN, StateError, owned, state_directory
+from orchestrator.state import DEFAULT_LISTEN, StateError, owned, run_root, state_directory
 from orchestrator.store import StoreError
 
 READY = "transship: listening at "
@@ -200,7 +200,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    return run(options, MachineKeeper, LocalEngine())
+    return run(options, lambda events: MachineKeeper(events, run_root()), LocalEngine())
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 DEFAULT_STATE = "/var/lib/transship"
+DEFAULT_RUN_ROOT = "/run/transship"
 DEFAULT_LISTEN = "127.0.0.1:8351"
 
 
@@ -17,6 +18,11 @@ class StateError(Exception):
 def state_directory(given: str | os.PathLike[str] | None = None) -> Path:
     """The directory given, else `$TRANSSHIP_STATE`, else /var/lib/transship; absolute, not created."""
     return Path(given or os.environ.get("TRANSSHIP_STATE") or DEFAULT_STATE).absolute()
+
+
+def run_root() -> Path:
+    """`$TRANSSHIP_RUN`, else /run/transship: sockets, and the records of labs while they live."""
+    return Path(os.environ.get("TRANSSHIP_RUN") or DEFAULT_RUN_ROOT).absolute()
 
 
 @contextmanager

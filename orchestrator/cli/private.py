@@ -15,8 +15,8 @@ from pathlib import Path
 from orchestrator.cli.client import Server
 from orchestrator.cli.failures import Failure
 from orchestrator.cli.interrupt import interrupts
+from orchestrator.state import run_root
 
-RUN_ROOT = Path("/run/transship")
 START_S = 40.0
 STOP_S = 60.0
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -92,7 +92,7 @@ class PrivateServer:
 @contextmanager
 def private_server(state: Path) -> Iterator[PrivateServer]:
     """A private orchestrator, ready; stopped at the end whatever happens. Raises Failure."""
-    socket = RUN_ROOT / f"orchestrator-{os.getpid()}.sock"
+    socket = run_root() / f"orchestrator-{os.getpid()}.sock"
     arguments = [*COMMAND, "--unix", str(socket), "--until-stdin-closes", "--state", str(state)]
     child = None
     try:

@@ -3,6 +3,7 @@
 No orchestrator of this machine is found by it.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from orchestrator.cli import connect, main, private
 
 if __name__ == "__main__":
     directory = Path(sys.argv[1])
-    private.RUN_ROOT = directory
+    os.environ["TRANSSHIP_RUN"] = str(directory)
     connect.DEFAULT = "http://127.0.0.1:1"
     private.COMMAND = (sys.executable, str(Path(__file__).parent / "fake_server.py"))
     sys.exit(main.main(sys.argv[2:]))
