@@ -19,6 +19,7 @@ from aiohttp import web
 
 from agents.host_app import HostAgent
 from agents.host_privileges import drop_capabilities, enter_network
+from agents.problems import listen
 from agents.processes import die_with_parent
 from agents.requests import HostSetup
 from topologies.cgroups import CgroupError, HostCgroup
@@ -41,8 +42,7 @@ async def serve(setup: HostSetup) -> None:
     path.unlink(missing_ok=True)
     await runner.setup()
     try:
-        os.umask(0o077)  # so that the socket is its owner's only
-        await web.UnixSite(runner, str(path)).start()
+        await listen(runner, path)
         print(json.dumps({"event": "ready"}), flush=True)
         await ending.wait()
     finally:

@@ -68,9 +68,8 @@ class Workloads:
         try:
             return self._all[workload_id]
         except KeyError:
-            raise not_found(
-                "workload", workload_id, f"{self._where} (a restarted agent knows none of before)"
-            ) from None
+            where = f"{self._where} (an agent that was started again knows none from before)"
+            raise not_found("workload", workload_id, where) from None
 
     async def stop(self, workload_id: str) -> Workload:
         """Stops a workload and, after the last that needs it, the manager; both are gone on return."""
@@ -125,23 +124,28 @@ class Workloads:
     async def _running_manager(self, params: dict[str, Any]) -> Workload:
         """The host's manager, started if there is none. Call with the manager's lock held."""
         wanted = {name: params[name] for name in MANAGER_PARAMS if name in params}
-        wanted.setdefault("backend", "auto")
         if self._manager is not None and self._manager.active:
             for name, value in wanted.items():
-                if self._manager_params.get(name) != value:
+                has = self._manager_params.get(name)
+                if has != value:
                     raise Problem(
                         409,
-                        f"the manager of {self._where} runs with {name} {self._manager_params.get(name)!r}; "
-                        f"another workload needs it, so {value!r} cannot be had now",
+                        f"the manager of {self._where} runs with {name} {has!r} for another workload; "
+                        f"{value!r} cannot be had now",
                         f"params.{name}",
                     )
             return self._manager
-        self._manager_params = wanted
+        self._manager_params = {"backend": "auto", **wanted}
         manager = self._launch("manager", "stack")
         self._manager = manager
         try:
             await manager.begin(
-                {"interfaces": self._setup.interfaces, "socket": self._manager_socket, **wanted}, self._place
+                {
+                    "interfaces": self._setup.interfaces,
+                    "socket": self._manager_socket,
+                    **self._manager_params,
+                },
+                self._place,
             )
         except BaseException:
             self._manager = None

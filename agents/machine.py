@@ -21,6 +21,7 @@ from agents.machine_app import MachineApp
 from agents.machine_builder import Builder, KernelBuilder
 from agents.machine_labs import Labs
 from agents.machine_lock import Refused, free_socket, sole_agent
+from agents.problems import listen
 from topologies.record import RUN_ROOT
 
 WORKLOAD_COMMAND = [sys.executable, "-m", "agents.workload"]
@@ -55,8 +56,7 @@ async def serve(
     )
     await runner.setup()
     try:
-        os.umask(0o077)  # so that the socket and the labs' directories are their owner's only
-        await web.UnixSite(runner, str(socket)).start()
+        await listen(runner, socket)
         log.info("the machine agent (pid %d) listens on %s", os.getpid(), socket)
         await ending.wait()
     finally:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import web
@@ -57,6 +59,18 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
     except Exception as error:
         log.exception("%s %s failed", request.method, request.path)
         return problem_response(Problem(500, f"{request.method} {request.path} failed: {error!r}"))
+
+
+async def listen(runner: web.AppRunner, path: Path) -> None:
+    """Serves `runner`, which is set up, on a Unix socket that only its owner can open (mode 0600).
+
+    What this process makes from now on is its owner's only, too.
+    """
+    os.umask(0o177)
+    try:
+        await web.UnixSite(runner, str(path)).start()
+    finally:
+        os.umask(0o077)
 
 
 async def read_json(request: web.Request) -> Any:
