@@ -1,6 +1,7 @@
 """For every test: root tests are skipped where they cannot run, and the machine is left as it was found."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,8 +35,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def labs_remains() -> set[str]:
-    """Everything on this machine that only a lab, an agent or a stack can have made, each with its place."""
+def remains() -> set[str]:
+    """Everything of this user on this machine that only a lab, an agent or a stack can have made."""
     places = {
         "namespace": Path("/run/netns").glob("transship-*"),
         "run directory": (path for path in Path("/run/transship").glob("*") if path.is_dir()),
@@ -43,26 +44,36 @@ def labs_remains() -> set[str]:
         "cgroup (v2)": Path("/sys/fs/cgroup").glob("transship/*/"),
         "shared memory": Path("/dev/shm").glob("transship*"),
     }
-    return {f"{kind} {path}" for kind, paths in places.items() for path in paths} | set(agent_processes())
+    found = {f"{kind} {path}" for kind, paths in places.items() for path in paths if is_ours(path)}
+    return found | set(agent_processes())
+
+
+def is_ours(path: Path) -> bool:
+    try:
+        return path.stat().st_uid == os.geteuid()
+    except OSError:  # it has gone meanwhile
+        return False
 
 
 def agent_processes() -> Iterator[str]:
+    """Orchestrators, agents and workloads that were started with the Python of these tests."""
     for directory in Path("/proc").glob("[0-9]*"):
         try:
             command = (directory / "cmdline").read_bytes().split(b"\0")
         except OSError:  # it has ended meanwhile
             continue
-        if b"-m" in command[:4] and any(word.startswith(b"agents.") for word in command[:5]):
+        started_here = command[0] == sys.executable.encode()
+        if started_here and any(word.startswith((b"agents.", b"orchestrator.")) for word in command[1:5]):
             yield f"process {directory.name} ({b' '.join(command).decode(errors='replace').strip()})"
 
 
 @pytest.fixture(scope="session", autouse=True)
 def machine_as_before() -> Iterator[None]:
     """Fails the session if it leaves behind what was not there when it began."""
-    before = labs_remains()
+    before = remains()
     yield
     try:
-        wait_until(lambda: labs_remains() <= before, "the labs of this session to be gone", seconds=5)
+        wait_until(lambda: remains() <= before, "the labs of this session to be gone", seconds=5)
     except AssertionError:
-        left = sorted(labs_remains() - before)
+        left = sorted(remains() - before)
         pytest.fail("\n  ".join(["left by these tests, or by others meanwhile:", *left]), pytrace=False)
