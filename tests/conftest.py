@@ -1,5 +1,6 @@
 """For every test: root tests are skipped where they cannot run, and the machine is left as it was found."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -56,14 +57,15 @@ def is_ours(path: Path) -> bool:
 
 
 def agent_processes() -> Iterator[str]:
-    """Orchestrators, agents and workloads that were started with the Python of these tests."""
+    """Agents and the like that these tests have started, or that lost who started them."""
     for directory in Path("/proc").glob("[0-9]*"):
         try:
             command = (directory / "cmdline").read_bytes().split(b"\0")
+            parent = int((directory / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:  # it has ended meanwhile
             continue
-        started_here = command[0] == sys.executable.encode()
-        if started_here and any(word.startswith((b"agents.", b"orchestrator.")) for word in command[1:5]):
+        ours = command[0] == sys.executable.encode() and parent in (1, os.getpid())
+        if ours and any(word.startswith((b"agents.", b"orchestrator.")) for word in command[1:5]):
             yield f"process {directory.name} ({b' '.join(command).decode(errors='replace').strip()})"
 
 
@@ -72,8 +74,9 @@ def machine_as_before() -> Iterator[None]:
     """Fails the session if it leaves behind what was not there when it began."""
     before = remains()
     yield
-    try:
-        wait_until(lambda: remains() <= before, "the labs of this session to be gone", seconds=5)
-    except AssertionError:
-        left = sorted(remains() - before)
-        pytest.fail("\n  ".join(["left by these tests, or by others meanwhile:", *left]), pytrace=False)
+    with contextlib.suppress(AssertionError):
+        wait_until(lambda: remains() <= before, "what is on its way out to be gone", seconds=5)
+    if left := remains() - before:
+        pytest.fail(
+            "\n  ".join(["left by these tests, or by others meanwhile:", *sorted(left)]), pytrace=False
+        )
