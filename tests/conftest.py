@@ -78,5 +78,5 @@ def machine_as_before() -> Iterator[None]:
         wait_until(lambda: remains() <= before, "what is on its way out to be gone", seconds=5)
     if left := remains() - before:
         pytest.fail(
-            "\n  ".join(["left by these tests, or by others meanwhile:", *sorted(left)]), pytrace=False
+            "\n  ".join(["left by these tests or meanwhile by others:", *sorted(left)]), pytrace=False
         )
