@@ -38,7 +38,6 @@ class Wire:
     sender_port: str
     receiver: str
     receiver_port: str
-    devices: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -69,16 +68,15 @@ def wires(record: Mapping[str, Any], path: DataPath) -> tuple[Wire, Wire]:
     """Both networks of the path in the deployed lab."""
 
     def wire(network: str, sender: str, receiver: str) -> Wire:
-        entry = record["networks"][network]
+        if network not in record["networks"]:
+            raise LookupError(f"there is no network {network}")
         out, into = interface(record, sender, network), interface(record, receiver, network)
-        extra = (entry["ifb"],) if entry.get("ifb") else ()
         return Wire(
             network=network,
             sender=f"{sender}.{out['name']}",
             sender_port=f"{network}.{out['peer']}",
             receiver=f"{receiver}.{into['name']}",
             receiver_port=f"{network}.{into['peer']}",
-            devices=tuple(f"{network}.{device}" for device in (*entry["ports"], *extra)),
         )
 
     return (
@@ -140,14 +138,17 @@ def crossings(network: Counts, wire: Wire, datagram_bytes: int) -> dict[str, int
 
 
 def _wire_drops(network: Counts, wire: Wire) -> dict[str, int]:
-    found = {f"{device} qdisc": network.get(f"{device}.qdisc_drops", 0) for device in wire.devices}
+    found: dict[str, int] = {}
     for sent_by, had_by in ((wire.sender, wire.sender_port), (wire.receiver_port, wire.receiver)):
         refused = network.get(f"{had_by}.rx_dropped", 0)
         found[f"{had_by} rx_dropped"] = refused
         found[f"{sent_by} tx_dropped"] = max(0, network.get(f"{sent_by}.tx_dropped", 0) - refused)
-    for device in wire.devices:
-        if device not in (wire.sender_port, wire.receiver_port):
-            found[f"{device} rx_dropped"] = network.get(f"{device}.rx_dropped", 0)
+    for name, count in network.items():
+        device, _, field = name.rpartition(".")
+        if device.startswith(wire.network + ".") and field == "qdisc_drops":
+            found[f"{device} qdisc"] = count
+        elif device.startswith(wire.network + ".") and field == "rx_dropped" and device != wire.receiver_port:
+            found[f"{device} rx_dropped"] = count
     return found
 
 
