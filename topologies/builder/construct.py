@@ -12,7 +12,7 @@ from topologies.builder.messages import Message
 from topologies.builder.netlink import Channel
 from topologies.builder.netns import NETNS_DIR, create_namespace
 from topologies.builder.offloads import turn_off
-from topologies.builder.shaping import rate_bytes, redirects, shapers
+from topologies.builder.shaping import Redirect, Shaper, rate_bytes, redirects, shapers
 from topologies.record import HostRecord, NetworkRecord, Record
 
 LOOPBACK = 1
@@ -34,7 +34,7 @@ def construct(record: Record) -> Iterator[str]:
         yield "offloads"
         turn_off(lab.fileno(), [port for network in record.networks.values() for port in network.ports])
         yield "shaping"
-        lab.send(_shaping(record))
+        lab.send(message for network in record.networks.values() for message in _shaping(network))
 
 
 def _hosts(record: Record, hosts: dict[str, HostRecord], lab: Channel) -> Iterator[str]:
@@ -100,16 +100,22 @@ def _addresses(record: Record, host: HostRecord) -> Iterator[Message]:
         yield messages.address(interface.index, interface.name, address, interface.prefix, broadcast)
 
 
-def _shaping(record: Record) -> Iterator[Message]:
-    for network in record.networks.values():
-        yield from shaping_of(network)
+def _shaping(network: NetworkRecord) -> Iterator[Message]:
+    # Wherever something may be redirected or a fault planted later; an empty one costs a packet nothing.
+    for port in network.port_details:
+        if port.host is not None or network.medium == "shared":
+            yield messages.classify(port.index, port.name)
+    # The buckets before the redirects, so that nothing ever passes a device without one.
+    yield from map(shaping_message, shapers(network))
+    yield from map(redirect_message, redirects(network))
 
 
-def shaping_of(network: NetworkRecord) -> Iterator[Message]:
-    """Every token bucket and redirect of one network; the buckets first, so that nothing passes unshaped."""
-    for shaper in shapers(network):
-        rate = rate_bytes(shaper.rate_mbps)
-        yield messages.shaper(shaper.index, shaper.name, rate, shaper.burst, shaper.limit)
-    for redirect in redirects(network):
-        yield messages.classify(redirect.index, redirect.name)
-        yield messages.redirect(redirect.index, redirect.name, redirect.target)
+def shaping_message(shaper: Shaper) -> Message:
+    """The message that makes a token bucket, or changes it without touching what it holds."""
+    rate = rate_bytes(shaper.rate_mbps)
+    return messages.shaper(shaper.index, shaper.name, rate, shaper.burst, shaper.limit)
+
+
+def redirect_message(redirect: Redirect) -> Message:
+    """The message that sends a port's incoming frames through another device."""
+    return messages.redirect(redirect.index, redirect.name, redirect.target)

@@ -76,7 +76,7 @@ class _Planner:
                 bridge=f"b{number}",
                 index=self._next_index(),
                 mac=_mac(0xB0, number),
-                ifb=f"i{number}" if network.medium == "shared" and network.rate_mbps else None,
+                ifb=f"i{number}" if network.medium == "shared" and network.rate_mbps is not None else None,
                 ifb_index=self._next_index(),
                 medium=network.medium,
                 rate_mbps=network.rate_mbps,

@@ -61,6 +61,16 @@ class Redirect:
     target: int
 
 
+def shared_device(network: NetworkRecord) -> str:
+    """The name of the device that a shared network's frames all pass when it has a rate."""
+    return f"i{network.bridge[1:]}"
+
+
+def intermediates(network: NetworkRecord) -> list[str]:
+    """The devices, besides its ports, that a network's frames pass."""
+    return [name for name in (network.ifb, *(port.ifb for port in network.port_details)) if name is not None]
+
+
 def shapers(network: NetworkRecord) -> Iterator[Shaper]:
     """Every token bucket of a network."""
 
@@ -82,7 +92,7 @@ def shapers(network: NetworkRecord) -> Iterator[Shaper]:
 def redirects(network: NetworkRecord) -> Iterator[Redirect]:
     """Every port whose incoming frames are redirected, and to which interface number."""
     for port in network.port_details:
-        if network.ifb is not None:
+        if network.ifb is not None and network.rate_mbps is not None:
             yield Redirect(port.index, port.name, network.ifb_index)
         elif port.ifb_index is not None:
             yield Redirect(port.index, port.name, port.ifb_index)

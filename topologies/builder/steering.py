@@ -10,7 +10,7 @@ import os
 
 from topologies.builder.kernel import sysfs_of_thread
 from topologies.builder.netns import enter_namespace
-from topologies.builder.shaping import shapers
+from topologies.builder.shaping import intermediates
 from topologies.record import Record, Steering
 
 
@@ -30,17 +30,12 @@ def steer(record: Record) -> Steering:
     ports = {
         device: cpus
         for name, cpus in plan.network.items()
-        for device in (*record.networks[name].ports, *_intermediate(record, name))
+        for device in (*record.networks[name].ports, *intermediates(record.networks[name]))
     }
     wrong += _steer_namespace(record.namespace, ports) if ports else []
     if wrong:
         return plan.model_copy(update={"reason": f"the kernel did not take the mask of {wrong[0]}"})
     return plan.model_copy(update={"applied": True})
-
-
-def _intermediate(record: Record, network: str) -> list[str]:
-    ports = set(record.networks[network].ports)
-    return [shaper.name for shaper in shapers(record.networks[network]) if shaper.name not in ports]
 
 
 def _steer_namespace(namespace: str, devices: dict[str, list[int]]) -> list[str]:
