@@ -23,7 +23,7 @@ class MachineSource(Protocol):
         ...
 
     async def available(self) -> Machine:
-        """The machine, waited for while its agent starts again. Raises Problem 503 if it does not."""
+        """The machine, alive, waited for while its agent starts again. Raises Problem 503 if it does not."""
         ...
 
 

@@ -26,6 +26,8 @@ START_S = 20.0
 """Seconds allowed until the agent answers; it may have the labs of a dead one to clean first."""
 STOP_S = 20.0
 """Seconds allowed to destroy what is left and exit, before it is killed."""
+NOTICE_S = 2.0
+"""Seconds allowed to notice that a process has died."""
 RESTARTS = 3
 """Attempts in a row to start it again, after which it stays down."""
 HEALTHY_S = 10.0
@@ -75,12 +77,21 @@ class MachineKeeper:
         return self._client
 
     async def available(self) -> Machine:
-        """The machine, waited for while its agent starts. Raises Problem 503 if it stays down."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(START_S):
-                while self.state == "starting":
-                    await self._changed.wait()
+        """The machine, alive, and waited for while its agent starts. Raises Problem 503 if it stays down."""
+        if self.state == "up":
+            try:
+                await self.client.health()
+            except AgentError:
+                # It has died, and its death has not been noticed yet.
+                await self._until(lambda: self.state != "up", NOTICE_S)
+        await self._until(lambda: self.state != "starting", START_S)
         return self.client
+
+    async def _until(self, condition: Callable[[], bool], seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not condition():
+                    await self._changed.wait()
 
     async def start(self) -> None:
         """Start the agent and wait until it answers. Raises MachineError; then nothing is left running."""

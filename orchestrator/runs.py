@@ -163,6 +163,10 @@ class Runs:
         except Exception as error:
             log.exception("fault in run %s", run.id)
             state, message = "failed", f"fault in the experiment: {type(error).__name__}: {error}"
+        if state == "failed":
+            with suppress(Problem):
+                # If it failed because the machine agent died, this is when that is noticed.
+                await self._machine.available()
         if self._interruption is not None and state == "failed":
             # Whatever the interruption made fail first, the reason is the interruption.
             state, message = self._interruption.state, self._interruption.message

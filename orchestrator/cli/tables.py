@@ -56,6 +56,8 @@ def print_result(result: Json, directory: Path | None, out: Console) -> None:
     verdict = result.get("verdict")
     if verdict:
         out.print(Text(f"verdict: {verdict}", style=COLOURS.get(verdict, "")))
+    for note in result.get("environment", {}).get("notes", []):
+        out.print(Text(f"- {note}"))
     if result.get("figure"):
         figure = directory / Path(result["figure"]).name if directory else Path(result["figure"])
         print(f"figure: {figure}")  # never folded, so that it can be copied

@@ -65,3 +65,12 @@ def until_ended(process: "subprocess.Popen[str]", seconds: float = 20) -> int:
     wait_until(lambda: process.poll() is not None, f"process {process.pid} to end", seconds)
     assert process.returncode is not None
     return process.returncode
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started, and that still run."""
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,210 @@
+"""Labs of the real machine agent, through the real server: made, used, changed, and gone in the end."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.orchestrator.processes import ENVIRONMENT, REPOSITORY, address_of, children, started, until_ended
+from tests.support import wait_until
+
+pytestmark = pytest.mark.root
+SERVER = (sys.executable, "-m", "orchestrator.server", "--listen", "127.0.0.1:0")
+CLI = (sys.executable, "-m", "orchestrator.cli")
+NAMESPACES = Path("/run/netns")
+
+
+class Orchestrator:
+    """A running server of its own state and run directory."""
+
+    def __init__(self, process: "subprocess.Popen[str]", environment: dict[str, str]) -> None:
+        self.process = process
+        self.environment = environment
+        self.address = address_of(process)
+
+    def send(self, method: str, path: str, body: Any = None) -> Any:
+        """The JSON of an answer, or its problem."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.address}{path}", data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                content = answer.read()
+        except urllib.error.HTTPError as error:
+            content = error.read()
+        return json.loads(content) if content.startswith((b"{", b"[")) else content.decode()
+
+    def lab(self, name: str) -> Any:
+        """One lab, or the problem with it."""
+        return self.send("GET", f"/api/v1/labs/{name}")
+
+    def deploy(self, name: str) -> None:
+        """Deploy two-fddi and wait."""
+        self.send("POST", "/api/v1/labs", {"name": name, "topology": "two-fddi"})
+        wait_until(lambda: self.lab(name)["state"] != "deploying", f"{name} to be deployed")
+        assert self.lab(name)["state"] == "ready", self.lab(name)
+
+    def machine_pid(self) -> int:
+        """The machine agent's process, 0 while it is not up."""
+        machine = self.send("GET", "/api/v1/machines")["machines"][0]
+        return int(machine["pid"]) if machine["state"] == "up" else 0
+
+
+@pytest.fixture
+def environment() -> Iterator[dict[str, str]]:
+    """State and run directories with short paths, because Unix sockets are made below."""
+    directory = Path(tempfile.mkdtemp(prefix="ts-", dir="/tmp"))
+    yield {"TRANSSHIP_STATE": str(directory / "state"), "TRANSSHIP_RUN": str(directory / "run")}
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def orchestrator(environment: dict[str, str]) -> Iterator[Orchestrator]:
+    with started(*SERVER, environment=environment) as process:
+        yield Orchestrator(process, environment)
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            assert until_ended(process) == 0
+
+
+def namespaces(lab: str) -> list[str]:
+    return [path.name for path in NAMESPACES.glob(f"transship-{lab}-*")]
+
+
+def test_a_lab_carries_traffic_changes_its_rate_has_metrics_and_goes(orchestrator: Orchestrator) -> None:
+    orchestrator.deploy("o-one")
+    assert sorted(namespaces("o-one")) == [
+        f"transship-o-one-{name}" for name in ("middle", "net", "sink", "source")
+    ]
+    middle = orchestrator.send("GET", "/api/v1/labs/o-one/hosts/middle")
+    assert [interface["address"] for interface in middle["interfaces"]] == ["10.1.0.2", "10.2.0.1"]
+    # Nobody listens there: a refusal comes from the other side of the ring.
+    program = "import socket; socket.create_connection(('10.1.0.2', 9), timeout=5)"
+    answer = orchestrator.send(
+        "POST", "/api/v1/labs/o-one/hosts/source/exec", {"argv": ["/usr/bin/python3", "-c", program]}
+    )
+    assert "ConnectionRefusedError" in answer["stderr"]
+    ring = orchestrator.send("PUT", "/api/v1/labs/o-one/networks/ring-a", {"rate_mbps": 50})
+    assert ring["rate_mbps"] == 50
+    assert 'host="middle"' in orchestrator.send("GET", "/api/v1/labs/o-one/hosts/middle/metrics")
+    orchestrator.send("DELETE", "/api/v1/labs/o-one")
+    wait_until(lambda: orchestrator.lab("o-one").get("status") == 404, "the lab to go")
+    assert namespaces("o-one") == []
+
+
+def test_when_the_server_ends_or_is_killed_its_labs_are_gone(environment: dict[str, str]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with started(*SERVER, environment=environment) as process:
+            orchestrator = Orchestrator(process, environment)
+            orchestrator.deploy("o-two")
+            agent = orchestrator.machine_pid()
+            process.send_signal(number)
+            until_ended(process)
+            wait_until(lambda: namespaces("o-two") == [], "the lab to go")
+            wait_until(lambda: not Path(f"/proc/{agent}").exists(), "the agent to end")  # noqa: B023
+
+
+def test_a_killed_machine_agent_is_replaced_and_its_labs_are_cleaned(orchestrator: Orchestrator) -> None:
+    orchestrator.deploy("o-three")
+    agent = orchestrator.machine_pid()
+    os.kill(agent, signal.SIGKILL)
+    wait_until(lambda: orchestrator.machine_pid() not in (0, agent), "a fresh machine agent")
+    assert namespaces("o-three") == []
+    lab = orchestrator.lab("o-three")
+    assert (lab["state"], f"pid {agent} was killed by SIGKILL" in lab["message"]) == ("failed", True)
+    orchestrator.deploy("o-three")
+
+
+def test_a_second_machine_agent_is_refused_and_told_of_the_first(orchestrator: Orchestrator) -> None:
+    environment = {
+        **orchestrator.environment,
+        "TRANSSHIP_STATE": orchestrator.environment["TRANSSHIP_STATE"] + "2",
+    }
+    with started(*SERVER, environment=environment) as second:
+        assert until_ended(second) == 1
+        assert second.stderr is not None
+        assert f"pid {orchestrator.machine_pid()}" in second.stderr.read()
+
+
+def run_under_way(process: "subprocess.Popen[str]", environment: dict[str, str]) -> int:
+    """The private orchestrator's pid, once its run has got so far that workloads run."""
+    assert process.stderr is not None
+    while line := process.stderr.readline():
+        if line.startswith("calibration"):
+            break
+    lock = Path(environment["TRANSSHIP_STATE"]) / "orchestrator.lock"
+    server = int(lock.read_text().split()[1].rstrip(","))
+    wait_until(lambda: workloads(server), "workloads to run")
+    return server
+
+
+def machine_agent(server: int) -> int:
+    return next(pid for pid in children(server))
+
+
+def host_agents(server: int) -> list[int]:
+    return children(machine_agent(server))
+
+
+def workloads(server: int) -> list[int]:
+    return [workload for agent in host_agents(server) for workload in children(agent)]
+
+
+@pytest.mark.parametrize("victim", ["nobody", "server", "machine agent", "host agent", "workload"])
+def test_reproduce_interrupted_or_robbed_of_a_process_ends_in_seconds_and_leaves_nothing(
+    environment: dict[str, str], victim: str
+) -> None:
+    command = (*CLI, "reproduce", "fddi", "--quick", "--state", environment["TRANSSHIP_STATE"])
+    with started(*command, environment=environment) as process:
+        server = run_under_way(process, environment)
+        if victim == "nobody":
+            process.send_signal(signal.SIGINT)
+        else:
+            pid = {
+                "server": lambda: server,
+                "machine agent": lambda: machine_agent(server),
+                "host agent": lambda: host_agents(server)[0],
+                "workload": lambda: workloads(server)[0],
+            }[victim]()
+            os.kill(pid, signal.SIGKILL)
+        status = until_ended(process, 30)
+        assert process.stderr is not None
+        said = process.stderr.read()
+    if victim == "nobody":
+        assert (status, "interrupted" in said) == (130, True)
+    elif status != 0:
+        assert status == 1, said
+        assert "SIGKILL" in said
+        assert f"pid {pid}" in said or victim == "workload"
+    assert "Traceback" not in said
+    assert namespaces("fddi") == []
+    assert not Path(f"/proc/{server}").exists()
+    assert [path.name for path in Path(environment["TRANSSHIP_RUN"]).iterdir()] == ["machine.lock"]
+
+
+def test_paths_of_the_repository_do_not_matter(environment: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    shutil.copy(REPOSITORY / "topologies" / "two-fddi.yaml", file)
+    with started(*SERVER, environment=environment) as process:
+        orchestrator = Orchestrator(process, environment)
+        answer = subprocess.run(
+            [*CLI, "deploy", "mine.yaml", "--name", "o-four", "--server", orchestrator.address],
+            cwd=tmp_path,
+            env={**ENVIRONMENT, **environment},
+            capture_output=True,
+            text=True,
+        )
+        assert answer.returncode == 0, answer.stderr
+        process.send_signal(signal.SIGTERM)
+        assert until_ended(process) == 0
+    assert namespaces("o-four") == []
