@@ -28,7 +28,11 @@ class HostAgent:
     def __init__(self, setup: HostSetup) -> None:
         self._setup = setup
         self._cgroup = HostCgroup(setup.cgroup)
-        self._workloads = Workloads(setup, lambda pid: self._cgroup.attach(pid, "io"))
+        self._workloads = Workloads(
+            setup,
+            place=lambda pid: self._cgroup.attach(pid, "io"),
+            release=lambda pid: self._cgroup.attach(pid, "agent"),
+        )
         self._hogs = Hogs(self._cgroup, setup.workload_command)
         self._commands = Commands()
         self._usec: dict[str, int] = {}

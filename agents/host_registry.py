@@ -13,7 +13,7 @@ from agents.errors import Problem, not_found
 from agents.host_workloads import Workload
 from agents.requests import HostSetup, WorkloadSpec
 
-ENDED_KEPT = 256
+ENDED_KEPT = 64
 """Ended workloads whose state can still be asked for."""
 RUNNING_LIMIT = 64
 ON_OUR_STACK = {"copy", "shipping"}
@@ -23,11 +23,17 @@ MANAGER_PARAMS = ("backend", "queue_datagrams")
 
 
 class Workloads:
-    """Starts, finds and stops workloads. `place(pid)` puts a process into the cgroup of the I/O path."""
+    """Starts, finds and stops workloads.
 
-    def __init__(self, setup: HostSetup, place: Callable[[int], None]) -> None:
+    `place(pid)` puts a process into the cgroup of the I/O path, `release(pid)` out of it for its end.
+    """
+
+    def __init__(
+        self, setup: HostSetup, place: Callable[[int], None], release: Callable[[int], None]
+    ) -> None:
         self._setup = setup
         self._place = place
+        self._release = release
         self._all: dict[str, Workload] = {}
         self._numbers = itertools.count(1)
         # Ids of an earlier agent of this host must not name this one's workloads.
@@ -74,7 +80,7 @@ class Workloads:
     async def stop(self, workload_id: str) -> Workload:
         """Stops a workload and, after the last that needs it, the manager; both are gone on return."""
         workload = self.get(workload_id)
-        await workload.stop()
+        await workload.stop(self._release)
         if workload.manager is not None:
             await self._release_manager()
         return workload
@@ -179,7 +185,7 @@ class Workloads:
             manager = self._manager
             if manager is None or any(w.manager is manager and not w.ended for w in self._all.values()):
                 return
-            await manager.stop()
+            await manager.stop(self._release)
 
     def _soon(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

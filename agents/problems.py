@@ -74,12 +74,24 @@ async def listen(runner: web.AppRunner, path: Path) -> None:
 
 
 async def read_json(request: web.Request) -> Any:
-    """The request's JSON body. Raises `Problem` 400 when it is none."""
+    """The request's JSON body. Raises `Problem` 400 when it is none, or says one thing twice."""
     body = await request.read()
     try:
-        return json.loads(body)
+        return json.loads(body, parse_constant=_no_number, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise Problem(400, f"the request's body is not JSON: {error}") from None
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is not a number of JSON")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key in found if sum(key == other for other, _ in pairs) > 1)
+        raise ValueError(f"the key {twice[:80]!r} is given twice")
+    return found
 
 
 async def read_model(request: web.Request, model: type[Model]) -> Model:

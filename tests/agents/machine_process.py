@@ -28,7 +28,7 @@ class MachineProcess:
     async def answers(self) -> bool:
         assert self.child.returncode is None, self.child.stderr.decode()
         try:
-            return (await self.client.health())["pid"] == self.child.pid
+            return bool((await self.client.health())["pid"] == self.child.pid)
         except AgentError:
             return False
 

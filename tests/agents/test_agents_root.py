@@ -57,7 +57,7 @@ async def killed(machine: MachineProcess, host: str) -> None:
     os.kill(await machine.agent_pid(LAB, host), signal.SIGKILL)
 
     async def known() -> bool:
-        return (await machine.client.lab(LAB))["agents"][host]["state"] == "failed"
+        return bool((await machine.client.lab(LAB))["agents"][host]["state"] == "failed")
 
     await eventually(known, "the machine agent to notice the death", seconds=2)
 
@@ -87,6 +87,21 @@ async def test_host_agents_and_their_children_have_few_capabilities(machine: Mac
         for field in ("CapPrm", "CapEff", "CapBnd"):
             assert int(status(pid, field), 16) & ~allowed == 0
         assert status(pid, "NoNewPrivs") == "1"
+
+
+async def test_a_host_agent_has_one_thread(machine: MachineProcess) -> None:
+    """Code runs between its forks and execs, and its children's lives hang on the thread that forked."""
+    await machine.client.start(LAB, "left", spec())
+    assert status(await machine.agent_pid(LAB, "left"), "Threads") == "1"
+
+
+async def test_a_workload_can_end_on_a_budget_it_has_used_up(machine: MachineProcess) -> None:
+    client = machine.client
+    one = await client.start(LAB, "left", spec())
+    await client.set_hogs(LAB, "left", 3)
+    await client.set_budget(LAB, "left", 1000, 1_000_000)
+    assert (await client.stop(LAB, "left", one))["state"] == "done"
+    assert (await client.set_hogs(LAB, "left", 0))["running"] == 0
 
 
 async def test_sockets_are_their_owners_only(machine: MachineProcess) -> None:

@@ -35,7 +35,7 @@ def setup(tmp_path: Path) -> HostSetup:
 
 @pytest.fixture
 async def workloads(setup: HostSetup) -> AsyncIterator[Workloads]:
-    registry = Workloads(setup, lambda pid: None)
+    registry = Workloads(setup, place=lambda pid: None, release=lambda pid: None)
     yield registry
     await registry.kill_all()
 
@@ -71,11 +71,22 @@ async def test_a_workload_is_placed_before_it_has_its_specification(setup: HostS
     output = setup.run_dir / "read"
     script = f"import sys; line = sys.stdin.readline(); open({str(output)!r}, 'w').write(line)"
     setup.workload_command = [sys.executable, "-c", script]
-    registry = Workloads(setup, lambda pid: placed.append((pid, output.exists())))
+    registry = Workloads(
+        setup, place=lambda pid: placed.append((pid, output.exists())), release=lambda pid: None
+    )
     with pytest.raises(Problem, match="ended with exit status 0"):
         await registry.start(spec())
     assert [had_it for _, had_it in placed] == [False]
     assert '"behave": "well"' in output.read_text()
+
+
+async def test_a_workload_is_released_to_end(setup: HostSetup) -> None:
+    released: list[tuple[int, str]] = []
+    registry = Workloads(setup, place=lambda pid: None, release=lambda pid: released.append((pid, one.state)))
+    one = await registry.start(spec())
+    for _ in range(2):
+        await registry.stop(one.id)
+    assert released == [(one.pid, "running")]
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,14 @@ async def test_requests_out_of_bounds_are_refused_with_their_field(
 async def test_bodies_that_are_no_json_or_too_long_are_refused(run_root: Path, client: MachineClient) -> None:
     connector = aiohttp.UnixConnector(path=str(run_root / "m.sock"))
     async with aiohttp.ClientSession("http://agent", connector=connector) as session:
-        for body, status in ((b"{", 400), (b"[" * 100_000, 400), (b"x" * (2 << 20), 413), (b"[]", 422)):
+        for body, status in (
+            (b"{", 400),
+            (b"[" * 100_000, 400),
+            (b'{"hosts": {"a": {}, "a": {}}}', 400),
+            (b'{"rate_mbps": NaN}', 400),
+            (b"x" * (2 << 20), 413),
+            (b"[]", 422),
+        ):
             async with session.put("/labs/one", data=body) as answer:
                 assert (answer.status, answer.content_type) == (status, "application/problem+json")
                 assert (await answer.json())["status"] == status
@@ -244,6 +251,17 @@ async def test_what_is_not_used_is_not_started(client: MachineClient, fddi: dict
     await client.deploy("one", fddi)
     assert await client.workloads("one", "sink") == []
     assert (await client.lab("one"))["agents"]["sink"]["state"] == "none"
+
+
+async def test_a_host_agent_that_cannot_start_says_why_and_may_try_again(
+    client: MachineClient, fddi: dict[str, Any]
+) -> None:
+    await client.deploy("paper", fddi)  # there is neither a namespace nor a control group of it
+    for _ in range(2):
+        with pytest.raises(AgentError, match=r"host agent of paper/sink did not start: .+") as caught:
+            await client.host_counters("paper", "sink")
+        assert caught.value.status == 502
+    assert (await client.lab("paper"))["agents"]["sink"]["state"] == "none"
 
 
 async def test_a_dead_machine_agent_is_named(run_root: Path) -> None:
