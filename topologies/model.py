@@ -7,7 +7,7 @@ YAML loader. Rules that span several entries live in `topologies.rules`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Literal, TypedDict
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
@@ -55,6 +55,17 @@ def _network_address(value: object) -> object:
     raise PydanticCustomError("subnet", "must be an IPv4 network such as 10.1.0.0/24")
 
 
+def _address(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            return IPv4Address(value)
+        except ValueError as error:
+            raise PydanticCustomError("address", "{reason}", {"reason": str(error)}) from None
+    if isinstance(value, IPv4Address):
+        return value
+    raise PydanticCustomError("address", "must be an IPv4 address such as 10.1.0.1")
+
+
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Cpu = Annotated[int, Field(strict=True, ge=0, le=8191)]
 Rate = Annotated[
@@ -68,6 +79,7 @@ Rate = Annotated[
     ),
 ]
 Subnet = Annotated[IPv4Network, BeforeValidator(_network_address)]
+Address = Annotated[IPv4Address, BeforeValidator(_address)]
 Medium = Literal["shared", "switched"]
 
 
@@ -94,6 +106,11 @@ class Network(_Strict):
     mtu: int = Field(default=1500, strict=True, ge=576, le=9000)
     subnet: Subnet | None = Field(default=None, description="IPv4 network; 10.N.0.0/24 when absent.")
     stations: list[Name] = Field(default_factory=list, max_length=MAX_HOSTS)
+    addresses: dict[Name, Address] = Field(
+        default_factory=dict,
+        max_length=MAX_HOSTS,
+        description="Stations with an address of their own; the others get the first free ones.",
+    )
     cpus: list[Cpu] | None = Field(default=None, min_length=1, max_length=1024)
 
 

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
-from topologies.wiring import Place, attachments, joins_hosts, link_network, networks_of, segments, trunks
+from topologies.wiring import (
+    Place,
+    attachments,
+    joins_hosts,
+    link_network,
+    networks_of,
+    segments,
+    subnets,
+    trunks,
+)
 
 if TYPE_CHECKING:
     from topologies.model import Topology
@@ -23,7 +32,8 @@ def violations(topology: Topology) -> list[tuple[Place, str]]:
     """Everything wrong across entries, as (place, message); empty for a topology that can be deployed."""
     found = [*_names(topology), *_stations(topology), *_links(topology)]
     # Subnets of wrong references would only repeat what was said.
-    return found or [*_loops(topology), *_attached(topology), *_ports(topology), *_subnets(topology)]
+    found = found or [*_loops(topology), *_attached(topology), *_ports(topology), *_subnets(topology)]
+    return found or list(_addresses(topology))
 
 
 def _names(topology: Topology) -> Iterator[tuple[Place, str]]:
@@ -125,6 +135,23 @@ def _subnets(topology: Topology) -> Iterator[tuple[Place, str]]:
             if subnet.overlaps(other):
                 yield place, f"{subnet} overlaps {other} of {name!r}"
         seen.append((first, subnet))
+
+
+def _addresses(topology: Topology) -> Iterator[tuple[Place, str]]:
+    members = {(attachment.host, attachment.network) for attachment in attachments(topology)}
+    ranges = subnets(topology)
+    seen: dict[tuple[IPv4Network, IPv4Address], str] = {}
+    for name, network in topology.networks.items():
+        subnet = ranges[name]
+        for host, address in network.addresses.items():
+            place: Place = ("networks", name, "addresses", host)
+            if (host, name) not in members:
+                yield place, f"{host!r} is not a station of {name!r}"
+            elif address not in subnet or address in (subnet.network_address, subnet.broadcast_address):
+                yield place, f"{address} is not an address of a station in {subnet}"
+            elif (subnet, address) in seen:
+                yield place, f"{address} is the address of {seen[subnet, address]!r} already"
+            seen[subnet, address] = host
 
 
 def _usable(subnet: IPv4Network) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -129,6 +129,30 @@ def subnets(topology: Topology) -> dict[str, IPv4Network]:
             taken.append(subnet)
         result.update(dict.fromkeys(group, subnet))
     return result
+
+
+def addresses(topology: Topology) -> dict[tuple[str, str], IPv4Address]:
+    """The address of every host in every network: as written, or the first free one of the subnet."""
+    ranges = subnets(topology)
+    networks = networks_of(topology)
+    wired = [(attachment.host, attachment.network) for attachment in attachments(topology)]
+    given = {
+        (host, network): networks[network].addresses[host]
+        for host, network in wired
+        if host in networks[network].addresses
+    }
+    taken: dict[IPv4Network, set[IPv4Address]] = {}
+    for (_, network), address in given.items():
+        taken.setdefault(ranges[network], set()).add(address)
+    # One stream of free addresses for each subnet: stations joined by trunks draw from the same.
+    streams = {subnet: iter(subnet.hosts()) for subnet in set(ranges.values())}
+    found: dict[tuple[str, str], IPv4Address] = {}
+    for host, network in wired:
+        subnet = ranges[network]
+        found[host, network] = given.get((host, network)) or next(
+            free for free in streams[subnet] if free not in taken.get(subnet, ())
+        )
+    return found
 
 
 def _candidates(size: int) -> Iterator[IPv4Network]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from topologies.builder.shaping import burst_bytes, limit_bytes
 from topologies.model import Topology
 from topologies.record import HostRecord, Interface, NetworkRecord, Port, Record, Steering
-from topologies.wiring import attachments, networks_of, segments, subnets, trunks
+from topologies.wiring import addresses, attachments, networks_of, segments, subnets, trunks
 
 _FIRST_INDEX = 10
 """Interface numbers of the lab's namespace start here: 1 is its loopback, the rest are the kernel's own."""
@@ -89,11 +89,9 @@ class _Planner:
                 cpus=self.machine_cpus(network.cpus),
             )
         self.interfaces: dict[str, list[Interface]] = {name: [] for name in topology.hosts}
-        taken = dict.fromkeys({str(subnet) for subnet in self._subnets.values()}, 0)
+        self._addresses = addresses(topology)
         for attachment in wired:
-            taken[str(self._subnets[attachment.network])] += 1
-            position = taken[str(self._subnets[attachment.network])]
-            self._attach(attachment.host, attachment.network, attachment.rate_mbps, position)
+            self._attach(attachment.host, attachment.network, attachment.rate_mbps)
         for trunk in trunks(topology):
             first = self._port(trunk.networks[0], None, None, trunk.rate_mbps)
             second = self._port(trunk.networks[1], None, first.name, trunk.rate_mbps)
@@ -107,9 +105,8 @@ class _Planner:
             self.wrapped = True
         return sorted({self._cpus[cpu % len(self._cpus)] for cpu in wanted})
 
-    def _attach(self, host: str, network: str, rate_mbps: float | None, position: int) -> None:
+    def _attach(self, host: str, network: str, rate_mbps: float | None) -> None:
         port = self._port(network, host, None, rate_mbps)
-        subnet = self._subnets[network]
         number = len(self.interfaces[host])
         self.interfaces[host].append(
             Interface(
@@ -117,8 +114,8 @@ class _Planner:
                 index=_FIRST_HOST_INDEX + number,
                 network=network,
                 mac=_mac(0xA0, self._ports),
-                address=subnet.network_address + position,
-                prefix=subnet.prefixlen,
+                address=self._addresses[host, network],
+                prefix=self._subnets[network].prefixlen,
                 mtu=self.networks[network].mtu,
                 peer=port.name,
             )
