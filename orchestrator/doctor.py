@@ -162,8 +162,18 @@ def network_checks(network: NetworkProbe) -> list[Check]:
             "all stations of a shared network share its rate",
             "only networks of medium switched can have a rate",
         ),
-        Check("u32", network.u32, "a shared network's frames are classified", "see ifb"),
-        Check("mirred", network.mirred, "a shared network's frames reach its shaper", "see ifb"),
+        Check(
+            "u32",
+            network.u32,
+            "a shared network's frames are classified",
+            "only networks of medium switched can have a rate",
+        ),
+        Check(
+            "mirred",
+            network.mirred,
+            "a shared network's frames reach its shaper",
+            "only networks of medium switched can have a rate",
+        ),
         Check(
             "netem",
             lambda: network.qdisc("netem", delay=1000),
