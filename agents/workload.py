@@ -146,6 +146,7 @@ def sink(library: Library, system: str, params: dict[str, Any]) -> dict[str, Any
     answer = fields(result)
     answer["lost_ranges"] = [[r.first, r.last] for r in result.lost_range[0 : result.lost_ranges]]
     answer["duplicate_list"] = list(result.duplicate_list[0 : result.duplicate_list_count])
+    answer["bin"] = list(result.bin[0 : result.bins])
     seconds = (answer["last_ns"] - answer["first_ns"]) / 1e9
     answer["busy"] = answer["busy_ns"] / 1e9 / seconds if seconds > 0 else 0.0
     return answer

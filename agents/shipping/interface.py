@@ -49,6 +49,8 @@ struct ts_sink_result {
     struct ts_range lost_range[1000];
     uint64_t duplicate_list_count;
     uint64_t duplicate_list[1000];
+    uint64_t bin0_ns, bins;
+    uint32_t bin[60000];
 };
 int ts_source(const struct io_system_ops *ops, const struct ts_source_config *config,
               struct ts_control *control, struct cs_counters *counters, struct ts_source_result *result);

@@ -53,7 +53,7 @@ static int enter(struct book *b, const struct ts_sink_config *c, struct ts_sink_
     }
     bool measured = get(p + 24, 4) & TS_MEASURED;
     if (r->received++ == 0)
-        r->first_ns = now;
+        r->first_ns = r->bin0_ns = now;
     r->last_ns = now;
     if (measured && r->received_measured++ == 0)
         r->first_measured_ns = now;
@@ -69,6 +69,11 @@ static int enter(struct book *b, const struct ts_sink_config *c, struct ts_sink_
         return -ENOMEM;
     b->seen[sequence / 64] |= 1ull << (sequence % 64);
     r->unique++;
+    uint64_t bin = (now - r->bin0_ns) / TS_BIN_NS;
+    if (bin < TS_BINS) {
+        r->bin[bin]++;
+        r->bins = bin + 1;
+    }
     r->unique_measured += measured;
     if (sequence < r->highest)
         r->reordered++;

@@ -55,6 +55,9 @@ struct ts_sink_config {
 };
 
 #define TS_LOST_RANGES 1000
+/* Arrivals over time: different datagrams that came, per 10 ms from bin0_ns on, for up to ten minutes. */
+#define TS_BIN_NS 10000000u
+#define TS_BINS 60000
 
 struct ts_sink_result {
     uint64_t received, received_measured, unique, unique_measured, duplicates, reordered, foreign;
@@ -65,6 +68,8 @@ struct ts_sink_result {
     struct ts_range lost_range[TS_LOST_RANGES];
     uint64_t duplicate_list_count; /* the first of them, by sequence number */
     uint64_t duplicate_list[TS_LOST_RANGES];
+    uint64_t bin0_ns, bins;
+    uint32_t bin[TS_BINS];
 };
 
 int ts_source(const struct io_system_ops *ops, const struct ts_source_config *config, struct ts_control *control,
