@@ -88,14 +88,17 @@ def create_app(state: Path, keep: Callable[[EventBus], Keeper], catalogue: Catal
 
         machine.on_death = machine_died
         yield
-        await app[RUNS].close(worker)
+        await app[RUNS].close()
+        await worker
 
     app.cleanup_ctx.extend([store, machine_agent, labs, runs])
 
-    async def release_followers(app: web.Application) -> None:
+    async def tell_followers(app: web.Application) -> None:
+        # Runs end before the connections do, so that those who follow them hear how.
+        await app[RUNS].close()
         events.close()
 
-    app.on_shutdown.append(release_followers)
+    app.on_shutdown.append(tell_followers)
     _add_routes(app)
     return app
 

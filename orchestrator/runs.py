@@ -64,6 +64,8 @@ class Runs:
         self._interruption: _Interruption | None = None
         self._progress: dict[str, Any] | None = None
         self._wanted = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._closing = False
 
     @property
@@ -129,16 +131,17 @@ class Runs:
             run = self._queue.pop(next(iter(self._queue)))
             await self._execute(run)
 
-    async def close(self, worker: asyncio.Task[None]) -> None:
-        """Cancel everything and wait until it is cleaned up; `worker` is the task that runs `work`."""
+    async def close(self) -> None:
+        """Cancel everything and wait until it is cleaned up; `work` ends then. Called twice is once."""
         self._closing = True
         for run_id in list(self._queue):
             await self._end(self._queue.pop(run_id), "cancelled", "cancelled: the orchestrator stopped")
         self.interrupt("cancelled", "cancelled: the orchestrator stopped")
         self._wanted.set()
-        await asyncio.wait([worker])
+        await self._idle.wait()
 
     async def _execute(self, run: Run) -> None:
+        self._idle.clear()
         self._interruption, self._progress = None, None
         own_lab = run.lab is None
         lab = run.lab or f"{run.experiment}-{run.id.rpartition('-')[2]}"
@@ -174,6 +177,7 @@ class Runs:
         left = await self._clean(run, own_lab)
         await self._end(run, state, "; ".join(filter(None, (message, left))), verdict)
         self._current = None
+        self._idle.set()
 
     async def _measure(self, run: Run, own_lab: bool) -> str:
         assert run.lab is not None

@@ -40,7 +40,7 @@ async def follow_events(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     try:
         await response.write(opening or b": connected\n\n")
-        while not bus.closed:
+        while True:
             missed, events = bus.since(at)
             if missed:
                 await response.write(_frame("gap", {"message": "events were missed; read the state again"}))
@@ -48,6 +48,8 @@ async def follow_events(request: web.Request) -> web.StreamResponse:
                 at = event.number
                 if run_id is None or event.run == run_id:
                     await response.write(_frame(event.kind, event.data, bus.label(event)))
+            if bus.closed:
+                break
             if not await bus.wait_beyond(at, HEARTBEAT_S):
                 await response.write(b": heartbeat\n\n")
     except ConnectionResetError:

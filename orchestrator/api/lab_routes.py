@@ -68,10 +68,9 @@ async def destroy_lab(request: web.Request) -> web.Response:
 
 
 async def get_host(request: web.Request) -> web.Response:
-    """One host of a lab, with its counters."""
+    """One host of a lab."""
     lab, host = request.match_info["lab"], request.match_info["host"]
     recorded = request.app[LABS].host(lab, host)
-    counters = await request.app[MACHINE].client.host_counters(lab, host)
     return reply(
         models.HostView(
             name=host,
@@ -79,13 +78,20 @@ async def get_host(request: web.Request) -> web.Response:
             namespace=recorded["namespace"],
             cpus=recorded.get("cpus"),
             interfaces=[_interface(interface) for interface in recorded["interfaces"]],
-            counters=counters,
         )
     )
 
 
 def _interface(recorded: dict[str, Any]) -> models.InterfaceView:
     return models.InterfaceView(**{name: recorded[name] for name in models.InterfaceView.model_fields})
+
+
+async def get_counters(request: web.Request) -> web.Response:
+    """A host's counters."""
+    lab, host = request.match_info["lab"], request.match_info["host"]
+    request.app[LABS].host(lab, host)
+    counters = await request.app[MACHINE].client.host_counters(lab, host)
+    return reply(models.CountersView(counters=counters))
 
 
 async def get_metrics(request: web.Request) -> web.Response:

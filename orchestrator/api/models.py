@@ -95,13 +95,18 @@ class InterfaceView(Model):
 
 
 class HostView(Model):
-    """An emulated workstation, with its counters since it was deployed."""
+    """An emulated workstation."""
 
     name: str
     lab: str
     namespace: str
     cpus: list[int] | None
     interfaces: list[InterfaceView]
+
+
+class CountersView(Model):
+    """What a host has counted since it was deployed: CPU by group, UDP, IP, softirq."""
+
     counters: dict[str, int]
 
 

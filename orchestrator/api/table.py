@@ -32,7 +32,14 @@ ROUTES = (
         {202: models.LabView, 204: None},
         problems=(409,),
     ),
-    Route("GET", HOST, lab_routes.get_host, {200: models.HostView}, problems=(404, 409, 503)),
+    Route("GET", HOST, lab_routes.get_host, {200: models.HostView}, problems=(404, 409)),
+    Route(
+        "GET",
+        f"{HOST}/counters",
+        lab_routes.get_counters,
+        {200: models.CountersView},
+        problems=(404, 409, 503),
+    ),
     Route("GET", f"{HOST}/metrics", lab_routes.get_metrics, {200: PROMETHEUS}, problems=(404, 409, 503)),
     Route(
         "POST",

@@ -48,6 +48,11 @@ def _until_ended(server: Server, private: PrivateServer | None, run_id: str, sho
             for kind, data in server.events(run_id):
                 if kind == "progress":
                     show(data)
+                elif kind == "run" and data["state"] in ("failed", "cancelled"):
+                    return {
+                        **data,
+                        "id": run_id,
+                    }  # there is nothing more to ask, and the server may be ending
                 elif kind == "run" and data["state"] in ENDED:
                     run: Json = server.request("GET", f"/api/v1/runs/{run_id}")
                     return run

@@ -60,6 +60,7 @@ class Bar:
             TextColumn("{task.fields[left]}"),
             console=Console(stderr=True),
             transient=True,
+            refresh_per_second=2,  # whoever watches must not take the CPU from what is measured
         )
         self._task = self._progress.add_task("starting", total=None, left="")
 

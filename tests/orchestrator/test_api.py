@@ -142,6 +142,8 @@ async def test_changes_from_our_own_page_are_accepted(api: Api) -> None:
         (b"", "application/json", 400),
         (b"\xff\xfe", "application/json", 400),
         (b"[" * 100_000, "application/json", 400),
+        (b'{"experiment": "fddi", "trials": NaN}', "application/json", 400),
+        (b'{"experiment": "fddi", "trials": 1e999}', "application/json", 422),
         (b'{"experiment": "fddi"}', "text/plain", 415),
         (b'{"experiment": "fddi"}', "application/x-www-form-urlencoded", 415),
         (b'"' + b"x" * (1 << 20) + b'"', "application/json", 413),

@@ -79,7 +79,8 @@ async def test_a_host_shows_its_interfaces_and_counters_and_runs_commands(api: A
     await api.lab("one")
     host = await api.send("GET", "/api/v1/labs/one/hosts/middle")
     assert host["interfaces"][0]["address"] == "10.1.0.1"
-    assert host["counters"] == {"udp.InDatagrams": 7}
+    counters = await api.send("GET", "/api/v1/labs/one/hosts/middle/counters")
+    assert counters == {"counters": {"udp.InDatagrams": 7}}
     answer = await api.send("POST", "/api/v1/labs/one/hosts/middle/exec", {"argv": ["echo", "$(touch x)"]})
     assert answer == {"exit": 0, "stdout": "echo $(touch x)", "stderr": "", "truncated": False}
 
@@ -106,7 +107,6 @@ async def test_a_rate_is_replaced(api: Api) -> None:
     [
         ({"rate_mbps": 0}, "rate_mbps", "greater than or equal to 1, not 0"),
         ({"rate_mbps": -5}, "rate_mbps", "not -5"),
-        ({"rate_mbps": float("nan")}, "rate_mbps", "NaN"),
         ({"rate_mbps": 20000}, "rate_mbps", "less than or equal to 10000"),
         ({"rate_mbps": "10"}, "rate_mbps", 'not "10"'),
         ({"rate": 10}, "rate_mbps", "required"),

@@ -52,7 +52,8 @@ def deploy_verb(topology: str, name: str | None, server: str | None, format_: st
         print(f"the lab {lab} is deployed already")
     else:
         hosts, networks = len(view["hosts"]), len(view["networks"])
-        print(f"lab {lab}: {hosts} hosts, {networks} networks, {time.monotonic() - began:.1f} s")
+        counted = f"{hosts} host{'s'[: hosts != 1]}, {networks} network{'s'[: networks != 1]}"
+        print(f"lab {lab}: {counted}, {time.monotonic() - began:.1f} s")
 
 
 def load(spec: str) -> dict[str, Any]:
