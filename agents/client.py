@@ -17,8 +17,8 @@ Json = dict[str, Any]
 
 SLOW_S = 600.0
 """Seconds allowed to deploy or destroy a lab; 200 hosts take a few."""
-USUAL_S = 120.0
-"""Seconds allowed to anything else: a workload may have to load itself on a small CPU budget."""
+USUAL_S = 180.0
+"""Seconds allowed to anything else; more than a machine agent allows a workload and its manager to start."""
 
 
 class Machine(Protocol):

@@ -7,6 +7,7 @@ import itertools
 import secrets
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 from agents.errors import Problem, not_found
@@ -56,7 +57,7 @@ class Workloads:
         if spec.system in ON_OUR_STACK and spec.workload in NEED_A_MANAGER:
             async with self._manager_lock:
                 manager = await self._running_manager(params)
-                params["manager_socket"] = self._manager_socket
+                params["manager_socket"] = str(self._manager_socket)
                 workload = self._launch(spec.workload, spec.system)
                 workload.manager = manager
         else:
@@ -124,8 +125,8 @@ class Workloads:
         return f"host {self._setup.host!r} of lab {self._setup.lab!r}"
 
     @property
-    def _manager_socket(self) -> str:
-        return str(self._setup.run_dir / f"{self._setup.host}.manager.sock")
+    def _manager_socket(self) -> Path:
+        return self._setup.run_dir / f"{self._setup.host}.manager.sock"
 
     async def _running_manager(self, params: dict[str, Any]) -> Workload:
         """The host's manager, started if there is none. Call with the manager's lock held."""
@@ -142,13 +143,14 @@ class Workloads:
                     )
             return self._manager
         self._manager_params = {"backend": "auto", **wanted}
+        self._manager_socket.unlink(missing_ok=True)  # a killed manager leaves its socket
         manager = self._launch("manager", "stack")
         self._manager = manager
         try:
             await manager.begin(
                 {
                     "interfaces": self._setup.interfaces,
-                    "socket": self._manager_socket,
+                    "socket": str(self._manager_socket),
                     **self._manager_params,
                 },
                 self._place,
@@ -173,7 +175,7 @@ class Workloads:
             self._manager = None
             for user in self._all.values():
                 if user.manager is workload and not user.ended:
-                    self._soon(user.kill(f"its manager (pid {workload.pid}) ended: {workload.message}"))
+                    self._soon(user.kill("ended with its manager"))
         elif workload.manager is not None:
             self._soon(self._release_manager())
         ended = [one.id for one in self._all.values() if one.ended]

@@ -98,12 +98,20 @@ class Workload:
         if self.state == "failed":
             await self._child.wait()
             # What it says itself is about the request; that it broke is not.
-            raise Problem(422 if self._refused else 502, f"{self.workload} did not start: {self.message}")
+            raise Problem(422 if self._refused else 502, f"{self.workload} did not start: {self.explanation}")
 
     @property
     def active(self) -> bool:
         """Whether it has not finished its work."""
         return self.state in ("starting", "running")
+
+    @property
+    def explanation(self) -> str:
+        """`message`; of a failure whose cause may be the manager's, with what became of that."""
+        manager = self.manager
+        if self.state == "failed" and manager is not None and manager.state == "failed":
+            return f"{self.message}; its manager (pid {manager.pid}) failed: {manager.message}"
+        return self.message
 
     def counters(self) -> dict[str, int]:
         """Its counters, from shared memory, without its help."""
@@ -119,7 +127,7 @@ class Workload:
             "system": self.system,
             "pid": self.pid,
             "state": self.state,
-            "message": self.message,
+            "message": self.explanation,
             "counters": self.counters(),
             "result": self.result,
             "manager": self.manager.describe() if self.manager is not None else None,

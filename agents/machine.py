@@ -1,8 +1,8 @@
 """The machine agent: `python -m agents.machine --socket PATH [--until-stdin-closes] [--run-root DIR]`.
 
 One per machine, privileged: it makes labs, starts and watches host agents, and answers on a Unix socket
-that only its user can open. When it ends (SIGTERM, SIGINT, or with `--until-stdin-closes` the end of
-standard input), no lab is left; those of an agent that could not end so are destroyed by the next one.
+that only its user can open. When it ends (SIGTERM, SIGINT, SIGHUP, or with `--until-stdin-closes` the
+end of standard input), no lab is left; those of an agent that could not end so are destroyed by the next one.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ async def serve(
     loop = asyncio.get_running_loop()
     ending = asyncio.Event()
     # The handlers stay to the end: a second Ctrl-C must not cut the cleaning short.
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, ending.set)
     if until_stdin_closes:
         _watch_input(loop, ending)

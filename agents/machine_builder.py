@@ -8,7 +8,7 @@ from typing import Protocol
 
 from agents.errors import Problem
 from topologies import TopologyError, builder
-from topologies.builder import control
+from topologies.builder.control import counters, set_network
 from topologies.cgroups import CgroupError
 from topologies.model import Topology
 from topologies.record import Record, RecordError
@@ -46,10 +46,10 @@ class KernelBuilder:
         builder.destroy(lab, run_root)
 
     def set_network(self, record: Record, network: str, rate_mbps: float | None) -> Record:
-        return control.set_network(record, network, rate_mbps)
+        return set_network(record, network, rate_mbps)
 
     def counters(self, record: Record) -> dict[str, int]:
-        return control.counters(record)
+        return counters(record)
 
 
 _STATUS: dict[type[Exception], int] = {

@@ -53,6 +53,8 @@ def main() -> int:
         except OSError as error:
             say(event="error", message=f"shrinking is refused: {error.strerror}")
         return 1
+    if behave == "never ready":
+        time.sleep(60)
     count(descriptor, params.get("counters", {}))
     say(event="ready")
     if behave == "finish":

@@ -233,6 +233,19 @@ async def test_destroying_a_lab_ends_all_that_runs_in_it(machine: MachineProcess
     assert not (machine.run_root / LAB).exists()
 
 
+async def test_a_lab_can_be_destroyed_while_a_workload_starts(machine: MachineProcess) -> None:
+    starting = asyncio.create_task(machine.client.start(LAB, "left", spec(behave="never ready")))
+
+    async def under_way() -> bool:
+        return len(await machine.client.workloads(LAB, "left")) == 1
+
+    await eventually(under_way, "the workload to be starting")
+    await asyncio.wait_for(machine.client.destroy(LAB), 10)
+    with pytest.raises(AgentError):
+        await starting
+    assert not (machine.run_root / LAB).exists()
+
+
 async def test_a_killed_machine_agent_takes_all_and_the_next_one_cleans_up(machine: MachineProcess) -> None:
     one = await machine.client.start(LAB, "left", spec())
     processes = [

@@ -176,7 +176,7 @@ async def test_a_dead_manager_takes_its_users_with_it(workloads: Workloads) -> N
     os.kill(one.manager.pid, signal.SIGKILL)
     assert await one.finished(5)
     assert one.state == "failed"
-    assert f"its manager (pid {one.manager.pid}) ended: killed by signal 9" in one.message
+    assert f"its manager (pid {one.manager.pid}) failed: killed by signal 9" in one.describe()["message"]
     assert bystander.state == "running"
 
 

@@ -1,0 +1,117 @@
+"""The real workloads through the agents: datagrams get across, and what was taken is given back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from agents.client import AgentError, MachineClient
+from tests.agents.machine_process import machine_process
+from tests.support import eventually
+from topologies import load_topology, shipped
+
+pytestmark = pytest.mark.root
+
+LAB = "agentreal"
+
+
+class Path:
+    """The way from host `source` over `middle` to `sink`, on a deployed lab."""
+
+    def __init__(self, client: MachineClient, record: dict[str, Any]) -> None:
+        self.client = client
+        self._addresses = {
+            (host, interface["network"]): interface["address"]
+            for host, entry in record["hosts"].items()
+            for interface in entry["interfaces"]
+        }
+
+    def at(self, host: str, network: str) -> str:
+        return f"{self._addresses[host, network]}:9000"
+
+    async def start(self, host: str, workload: str, system: str, **params: Any) -> str:
+        spec = {"workload": workload, "system": system, "params": {"size": 4300, **params}}
+        return await self.client.start(LAB, host, spec)
+
+    async def forwarder(self, system: str) -> str:
+        return await self.start(
+            "middle",
+            "forwarder",
+            system,
+            local=self.at("middle", "ring-a"),
+            out_local=self._addresses["middle", "ring-b"],
+            remote=self.at("sink", "ring-b"),
+        )
+
+    async def sink(self) -> str:
+        return await self.start("sink", "sink", "linux-batch", local=self.at("sink", "ring-b"), flow=1)
+
+    async def source(self, duration_s: float) -> str:
+        return await self.start(
+            "source",
+            "source",
+            "linux-batch",
+            local=self._addresses["source", "ring-a"],
+            remote=self.at("middle", "ring-a"),
+            rate_mbps=50.0,
+            warmup_s=0.1,
+            duration_s=duration_s,
+            flow=1,
+        )
+
+
+@pytest.fixture
+async def path() -> AsyncIterator[Path]:
+    async with machine_process(fake=False) as machine:
+        topology = load_topology(shipped()["two-fddi"]).model_dump(mode="json")
+        yield Path(machine.client, await machine.client.deploy(LAB, topology))
+
+
+@pytest.mark.parametrize("system", ["linux", "shipping"])
+async def test_datagrams_cross_a_forwarder(path: Path, system: str) -> None:
+    client = path.client
+    sink, forwarder = await asyncio.gather(path.sink(), path.forwarder(system))
+    source = await path.source(0.3)
+    sent = (await client.workload(LAB, "source", source, wait_s=20))["result"]["sent"]
+    assert sent > 400
+
+    async def arrived() -> bool:
+        return bool((await client.workload(LAB, "sink", sink))["counters"]["datagrams_in"] == sent)
+
+    await eventually(arrived, "all datagrams to arrive")
+    text = await client.metrics(LAB, "middle")
+    assert (
+        f'direction="out",host="middle",lab="{LAB}",system="{system}",workload="forwarder"}} {sent}.0' in text
+    )
+    assert (await client.stop(LAB, "sink", sink))["result"]["unique"] == sent
+    state = await client.stop(LAB, "middle", forwarder)
+    assert state["result"]["sent"] == sent
+    if system == "shipping":
+        assert state["manager"]["state"] == "done"
+        assert state["manager"]["result"]["backend"] in ("xdp", "packet")
+
+
+async def test_a_killed_manager_fails_its_forwarder_which_can_be_started_again(path: Path) -> None:
+    client = path.client
+    forwarder = await path.forwarder("shipping")
+    manager = (await client.workload(LAB, "middle", forwarder))["manager"]
+    os.kill(manager["pid"], signal.SIGKILL)
+    assert (await client.workload(LAB, "middle", forwarder, wait_s=10))["state"] == "failed"
+
+    async def explained() -> bool:  # the forwarder may notice before the manager's death is known
+        message = (await client.workload(LAB, "middle", forwarder))["message"]
+        return f"its manager (pid {manager['pid']}) failed: killed by signal 9 (SIGKILL)" in message
+
+    await eventually(explained, "the forwarder's failure to be explained")
+    await path.forwarder("shipping")
+
+
+async def test_what_a_workload_refuses_is_told_in_its_words(path: Path) -> None:
+    with pytest.raises(AgentError, match=r"one of linux, .*expected") as caught:
+        await path.start("sink", "sink", "carrier-pigeon", local=path.at("sink", "ring-b"), flow=1)
+    assert caught.value.status == 422
