@@ -59,6 +59,8 @@ class BudgetSearch:
                 quota = self._quota(near * factor)
                 if quota not in curves:
                     curves[quota] = [await self._rate(quota, hogs) for hogs, _ in self._plan.curve]
+            await self._target.set_budget(self._base)
+            await self._target.set_hogs(0)
         errors = {quota: self._error(rates) for quota, rates in curves.items()}
         best = min(errors, key=lambda quota: errors[quota])
         return Calibration(
@@ -99,7 +101,7 @@ class BudgetSearch:
                 return point.throughput_mbps
         setting = replace(self._base, quota_us=quota)
         if hogs != self._hogs:
-            # Hogs start as programs, which takes seconds on a small budget.
+            # What starts on a small budget takes long.
             await self._target.set_budget(setting, limited=False)
             await self._target.set_hogs(hogs)
             self._hogs = hogs

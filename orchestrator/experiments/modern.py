@@ -62,11 +62,17 @@ async def highest_rates(
             for system in open_:
                 search = searches[system]
                 rate = search.rate
-                trial = await probe(
-                    Planned(number, round_, system, 0), replace(setting, offered_mbps=rate), probe_plan(plan)
-                )
-                number, steps = number + 1, steps + 1
-                limit = bottleneck(trial, 0.0, target)
+                for _ in range(plan.search_attempts):
+                    trial = await probe(
+                        Planned(number, round_, system, 0),
+                        replace(setting, offered_mbps=rate),
+                        probe_plan(plan),
+                    )
+                    number += 1
+                    limit = bottleneck(trial, 0.0, target)
+                    if limit is None:
+                        break
+                steps += 1
                 if limit is not None and rate < search.failed:
                     limits[system] = limit
                 search.tell(rate, limit is None)

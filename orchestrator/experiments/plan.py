@@ -16,6 +16,8 @@ class Plan:
     warmup_s: float = 0.5
     measured_s: float = 3.0
     drain_s: float = 2.0
+    repeated: float = 0.25
+    """Invalid trials are done again, each once, up to this fraction of all (and at least 3)."""
     overhead_s: float = 1.5
     """Guess of what starting and stopping one trial's processes takes, until trials have been seen."""
 
@@ -48,6 +50,8 @@ class Plan:
     search_start_mbps: float = 500.0
     search_max_mbps: float = 9_000.0
     search_resolution: float = 0.025
+    search_attempts: int = 2
+    """A rate has failed when it failed so often in a row: one hiccup of the machine must not end a search."""
     search_step_s: float = 0.6
     sustained_loss: float = 0.005
     """Loss up to which conventional I/O "sustains" a rate in `scaled`; `modern` allows none."""

@@ -35,24 +35,27 @@ async def find_rings(target: Target, plan: Plan, flows: Flows, report: Report) -
             queue_datagrams=plan.queue_datagrams(rate, definition.datagram_bytes, False),
         )
         await target.apply(setting)
-        planned = Planned(number=len(points), round=0, system=definition.claim.to, hogs=0)
-        trial = await run_trial(target, planned, setting, probe, flows())
-        limit = bottleneck(trial, plan.sustained_loss, target)
+        for _ in range(plan.search_attempts):
+            planned = Planned(number=len(points), round=0, system=definition.claim.to, hogs=0)
+            trial = await run_trial(target, planned, setting, probe, flows())
+            limit = bottleneck(trial, plan.sustained_loss, target)
+            points.append(
+                Point(
+                    quota_us=None,
+                    period_us=setting.period_us,
+                    hogs=0,
+                    ring_mbps=setting.ring_mbps,
+                    offered_mbps=rate,
+                    throughput_mbps=round(trial.throughput_mbps or 0.0, 2),
+                    loss=trial.loss,
+                    limited_by=limit,
+                )
+            )
+            if limit is None:
+                break
         if limit is not None and rate < search.failed:
             limited_by = limit
         search.tell(rate, limit is None)
-        points.append(
-            Point(
-                quota_us=None,
-                period_us=setting.period_us,
-                hogs=0,
-                ring_mbps=setting.ring_mbps,
-                offered_mbps=rate,
-                throughput_mbps=round(trial.throughput_mbps or 0.0, 2),
-                loss=trial.loss,
-                limited_by=limit,
-            )
-        )
         report(len(points), len(points) + search.steps_left, search.steps_left * trial.seconds)
     if not search.best:
         raise TrialFailed(f"{definition.claim.to} sustains no rate on this machine (limited by {limited_by})")

@@ -15,10 +15,8 @@ from orchestrator.experiments.drops import Seen, crossings, passages, sink_socke
 from orchestrator.experiments.measures import arrived, loss, throughput_mbps
 from orchestrator.experiments.plan import Plan
 from orchestrator.experiments.schedule import Planned
+from orchestrator.experiments.snapshots import Counters, increase, quiet, snapshot
 from orchestrator.experiments.workloads import Setting, Target, TrialFailed, Workloads
-
-Counters = dict[str, dict[str, int]]
-"""The lab's counters under "", those of each host under its name."""
 
 SOURCE_GRACE_S = 10.0
 POLL_S = 0.03
@@ -74,47 +72,27 @@ class Trial(BaseModel):
         return self.model_dump(mode="json", include=keys)
 
 
-async def snapshot(target: Target) -> Counters:
-    """Every counter of the lab and of the hosts on the path, now."""
-    path = target.definition.path
-    hosts = (path.source, path.forwarder, path.sink)
-    network, *each = await asyncio.gather(
-        target.machine.counters(target.lab),
-        *(target.machine.host_counters(target.lab, host) for host in hosts),
-    )
-    return {"": network} | dict(zip(hosts, each, strict=True))
-
-
-def increase(before: Counters, after: Counters) -> Counters:
-    """What was counted between two snapshots; counters that did not move are left out."""
-    return {
-        where: {
-            name: value - before.get(where, {}).get(name, 0)
-            for name, value in counts.items()
-            if value != before.get(where, {}).get(name, 0)
-        }
-        for where, counts in after.items()
-    }
-
-
 async def run_trial(target: Target, planned: Planned, setting: Setting, plan: Plan, flow: int) -> Trial:
     """Does one trial and judges it. `flow` must be new: datagrams of another trial are told apart by it.
 
-    Raises TrialFailed when a workload dies or is refused and AgentError when an agent does; by then
-    everything the trial started is stopped, except the hogs, which the next trial may want.
+    Raises TrialFailed when a workload dies or is refused and AgentError when an agent does; by then its
+    workloads are stopped. Whoever ends the run takes the hogs and the budget away.
     """
     started, clock = time.time(), time.monotonic()
+    await quiet(target)
     before = await snapshot(target)
-    # Making a pool on a few per cent of a CPU takes long; the budget is for what is measured.
-    await target.set_budget(setting, limited=False)
-    await target.set_hogs(planned.hogs)
+    # Budget and hogs are for what is measured: a manager that opens or closes its pool on a few per cent of a
+    # CPU takes seconds for it.
+    await _unloaded(target, setting)
     async with Workloads(target) as workloads:
         sink, forwarder = await _both(workloads, setting, planned.system, flow)
+        await target.set_hogs(planned.hogs)
         await target.set_budget(setting)
         source = await workloads.source(setting, flow, plan.warmup_s, plan.measured_s)
         sent = await _source_done(workloads, source, (forwarder, sink), plan)
         limit_s = plan.drain_s + (setting.period_us / 1e6 if setting.quota_us else 0.0)
         drained = await _drain(target, workloads, forwarder, sink, sent, before, limit_s)
+        await _unloaded(target, setting)
         source_state = await workloads.finish(source)
         forwarder_state = await workloads.finish(forwarder)
         sink_state = await workloads.finish(sink)
@@ -156,6 +134,11 @@ async def run_trial(target: Target, planned: Planned, setting: Setting, plan: Pl
         results=results,
         counters=counted,
     )
+
+
+async def _unloaded(target: Target, setting: Setting) -> None:
+    await target.set_budget(setting, limited=False)
+    await target.set_hogs(0)
 
 
 async def _both(workloads: Workloads, setting: Setting, system: str, flow: int) -> tuple[str, str]:
