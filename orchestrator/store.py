@@ -202,16 +202,16 @@ def connect(state: Path, *, read_only: bool = False) -> sqlite3.Connection:
 
 def read_runs(state: Path, limit: int = 100) -> list[Run]:
     """The newest runs of a state directory, read beside whatever orchestrator owns it. [] if it has none."""
-    if not (state / "index.sqlite").exists():
-        return []
     try:
+        if not (state / "index.sqlite").exists():
+            return []
         database = connect(state, read_only=True)
         try:
             rows = database.execute("SELECT * FROM runs ORDER BY created DESC, rowid DESC LIMIT ?", (limit,))
             return [_run(row) for row in rows]
         finally:
             database.close()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise _explain(error, state) from error
 
 

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from orchestrator.cli.client import Server
@@ -73,7 +73,8 @@ class PrivateServer:
             self.process.wait()
         self._listener.join(STOP_S)
         self.process.stdout.close()
-        self.socket.unlink(missing_ok=True)
+        with suppress(OSError):  # it is there only if the server was killed
+            self.socket.unlink()
 
     def _listen(self) -> None:
         assert self.process.stderr is not None

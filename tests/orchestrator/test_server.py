@@ -1,17 +1,25 @@
 """The server's process: where it listens, what it refuses, and that it ends when told or left alone."""
 
 import json
+import os
 import signal
 import socket
+import subprocess
 import sys
+import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.server import READY, ServerError, parse_listen
+from orchestrator.store import read_runs
 from tests.orchestrator.processes import FAKE_SERVER, address_of, started, until_ended
+from tests.support import wait_until
 
+SERVER = ["-m", "orchestrator.server", "--listen", "127.0.0.1:0"]
 ANY_PORT = ("--listen", "127.0.0.1:0")
 
 
@@ -36,11 +44,7 @@ def test_it_ends_when_whoever_started_it_is_gone(tmp_path: Path) -> None:
 def test_it_ends_even_while_somebody_follows_its_events_and_a_run_is_under_way(tmp_path: Path) -> None:
     with started(*FAKE_SERVER, *ANY_PORT, "--state", str(tmp_path)) as server:
         address = address_of(server)
-        body = json.dumps({"experiment": "endless"}).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(f"{address}/api/v1/runs", body, headers)
-        with urllib.request.urlopen(request) as answer:
-            run = json.load(answer)["id"]
+        run = post(address, {"experiment": "endless"})["id"]
         with urllib.request.urlopen(f"{address}/api/v1/events?run={run}") as events:
             events.readline()
             server.send_signal(signal.SIGTERM)
@@ -84,17 +88,22 @@ def test_a_second_one_on_the_same_state_is_refused_and_told_of_the_first(tmp_pat
 
 
 def test_without_root_the_real_one_says_so(tmp_path: Path) -> None:
-    drop = f"import os; os.setuid(65534); os.execv({sys.executable!r}, [{sys.executable!r}, *{SERVER!r}])"
-    import os
-
-    command = [sys.executable, "-c", drop] if os.geteuid() == 0 else [sys.executable, *SERVER]
-    with started(*command) as server:
-        assert until_ended(server) == 1
-        assert server.stderr is not None
-        assert "need root" in server.stderr.read()
-
-
-SERVER = ["-m", "orchestrator.server", "--listen", "127.0.0.1:0"]
+    state = {"TRANSSHIP_STATE": str(tmp_path / "none")}
+    for arguments in (
+        SERVER,
+        ["-m", "orchestrator.cli", "up"],
+        ["-m", "orchestrator.cli", "reproduce", "fddi"],
+    ):
+        drop = (
+            f"import os; os.setuid(65534); os.execv({sys.executable!r}, [{sys.executable!r}, *{arguments!r}])"
+        )
+        command = [sys.executable, "-c", drop] if os.geteuid() == 0 else [sys.executable, *arguments]
+        with started(*command, environment=state) as process:
+            assert until_ended(process) == 1
+            assert process.stderr is not None
+            said = process.stderr.read()
+        assert said.startswith("transship: labs need root")
+        assert len(said.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -110,3 +119,42 @@ def test_addresses_are_understood() -> None:
     assert parse_listen("localhost:80").address == "http://127.0.0.1:80"
     assert parse_listen("[::1]:80").address == "http://[::1]:80"
     assert READY.endswith(" ")
+
+
+@pytest.mark.root
+def test_a_full_disk_is_a_clear_error_and_what_was_stored_is_intact(tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path)], check=True)
+    try:
+        with started(*FAKE_SERVER, *ANY_PORT, "--state", str(tmp_path)) as server:
+            address = address_of(server)
+            stored = post(address, {"experiment": "fddi"})["id"]
+            wait_until(lambda: get(address, stored)["state"] == "done", "the run to end")
+            with (tmp_path / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+                while filler.write(bytes(1024)):
+                    pass
+            problem = post(address, {"experiment": "fddi"})
+            assert problem["status"] == 507
+            assert problem["detail"] == f"no space left for results in {tmp_path}"
+            (tmp_path / "filler").unlink()
+            again = post(address, {"experiment": "fddi"})["id"]
+            wait_until(lambda: get(address, again)["state"] == "done", "the run to end")
+            server.send_signal(signal.SIGTERM)
+            assert until_ended(server) == 0
+        assert [run.id for run in read_runs(tmp_path)] == [again, stored]
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def post(address: str, body: dict[str, Any]) -> Any:
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{address}/api/v1/runs", json.dumps(body).encode(), headers)
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        return json.load(error)
+
+
+def get(address: str, run: str) -> Any:
+    with urllib.request.urlopen(f"{address}/api/v1/runs/{run}") as answer:
+        return json.load(answer)
