@@ -82,33 +82,41 @@ class Labs:
         return lab
 
     async def deploy(self, name: str, topology: Topology) -> tuple[Lab, bool]:
-        """The lab, and whether it is new. Raises `Problem` 409 for another topology under the same name."""
-        if self._closing:
-            raise Problem(503, "the machine agent is ending")
-        lab = self._labs.setdefault(name, Lab(name))
-        async with lab.lock:
+        """The lab, and whether it is new; one that is being destroyed is waited for first.
+
+        Raises `Problem`: 409 for another topology under the same name, or what the builder says.
+        """
+        while True:
+            if self._closing:
+                raise Problem(503, "the machine agent is ending")
+            lab = self._labs.setdefault(name, Lab(name))
+            async with lab.lock:
+                if self._labs.get(name) is lab:
+                    return lab, await self._deploy(lab, topology)
+
+    async def _deploy(self, lab: Lab, topology: Topology) -> bool:
+        if lab.doomed:
+            raise Problem(409, f"lab {lab.name!r} is being destroyed")
+        if lab.record is not None:
+            if lab.record.topology == topology:
+                return False
+            raise Problem(409, f"lab {lab.name!r} is deployed with another topology; destroy it first", "lab")
+
+        def progress(step: str, done: int, total: int) -> None:
             if lab.doomed:
-                raise Problem(409, f"lab {name!r} is being destroyed")
-            if lab.record is not None:
-                if lab.record.topology == topology:
-                    return lab, False
-                raise Problem(409, f"lab {name!r} is deployed with another topology; destroy it first", "lab")
+                raise Abandoned
 
-            def progress(step: str, done: int, total: int) -> None:
-                if lab.doomed:
-                    raise Abandoned
-
-            try:
-                record = await _blocking(self._builder.deploy, name, topology, self._run_root, progress)
-            except BaseException as error:
-                if not lab.doomed:  # else whoever destroys it forgets it
-                    del self._labs[name]
-                if isinstance(error, Abandoned):
-                    raise Problem(409, f"lab {name!r} was destroyed while it was being deployed") from None
-                raise
-            lab.record = record
-            lab.links = {host: HostLink(self._setup(record, host)) for host in record.hosts}
-        return lab, True
+        try:
+            record = await _blocking(self._builder.deploy, lab.name, topology, self._run_root, progress)
+        except BaseException as error:
+            if not lab.doomed:  # else whoever destroys it forgets it
+                del self._labs[lab.name]
+            if isinstance(error, Abandoned):
+                raise Problem(409, f"lab {lab.name!r} was destroyed while it was being deployed") from None
+            raise
+        lab.record = record
+        lab.links = {host: HostLink(self._setup(record, host)) for host in record.hosts}
+        return True
 
     async def destroy(self, name: str) -> None:
         """Destroys a lab; the caller returns when it is gone, whoever destroyed it. None is no error."""

@@ -26,7 +26,8 @@ def sole_agent(run_root: Path) -> Iterator[None]:
         run_root.chmod(0o700)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise Refused(f"cannot use the run directory {run_root}: {error.strerror}") from error
+        hint = "" if os.geteuid() == 0 else "; a machine agent needs root"
+        raise Refused(f"cannot use the run directory {run_root}: {error.strerror}{hint}") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

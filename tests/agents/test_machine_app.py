@@ -226,6 +226,15 @@ async def test_a_lab_can_be_destroyed_while_it_is_being_deployed(
     assert builder.labs == {}
 
 
+async def test_a_lab_deployed_while_it_is_destroyed_stands_in_the_end(
+    client: MachineClient, fddi: dict[str, Any], builder: PaperBuilder
+) -> None:
+    await client.deploy("one", fddi)
+    await asyncio.gather(client.destroy("one"), client.deploy("one", fddi), client.deploy("one", fddi))
+    await client.deploy("one", fddi)
+    assert set(builder.labs) == {"one"}
+
+
 async def test_a_failed_deploy_leaves_no_lab_and_says_why(
     client: MachineClient, fddi: dict[str, Any], builder: PaperBuilder
 ) -> None:
