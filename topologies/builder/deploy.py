@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from topologies.builder.construct import construct
+from topologies.builder.construct import construct, steps
 from topologies.builder.errors import DeployError, DestroyError, LabError, LabExists
 from topologies.builder.lock import claims, locked, refuse_taken
 from topologies.builder.netns import NETNS_DIR, delete_namespace, in_thread
@@ -96,7 +96,7 @@ def _claim(record: Record, run_root: Path) -> None:
 
 def _build(record: Record, progress: Progress | None) -> Record:
     report = progress or (lambda step, done, total: None)
-    total = len(record.hosts) + 8
+    total = steps(record) + 3
     done = 0
 
     def step(name: str) -> None:
