@@ -227,11 +227,10 @@ class HostCgroup:
 
     def attach(self, pid: int, group: str) -> None:
         """Move a process into `agent`, `io` or `hog-N`."""
-        for controller, root in self.layout.roots.items():
-            directory = self._group(controller, group)
-            if self.layout.version == 1 or root == self.layout.roots["cpu"]:
-                with _explained(directory):
-                    self.files.write(directory / "cgroup.procs", str(pid))
+        for root in self.layout.distinct():
+            directory = root / self.path / _inside(group)
+            with _explained(directory):
+                self.files.write(directory / "cgroup.procs", str(pid))
 
     def cpu_usec(self, group: str) -> int:
         """CPU microseconds that `agent`, `work`, `io` or `hog-N` has used; `hogs` is work without io.
@@ -270,14 +269,17 @@ class HostCgroup:
             _remove(self.files, root / self.path)
 
     def _group(self, controller: str, group: str) -> Path:
-        inside = group if group in ("agent", "work") else f"work/{group}"
-        return self.layout.roots[controller] / self.path / inside
+        return self.layout.roots[controller] / self.path / _inside(group)
 
     def _stat(self, group: str) -> dict[str, int]:
         directory = self._group("cpu", group)
         with _explained(directory):
             lines = self.files.read(directory / "cpu.stat").splitlines()
         return {name: int(value) for name, value in (line.split() for line in lines)}
+
+
+def _inside(group: str) -> str:
+    return group if group in ("agent", "work") else f"work/{group}"
 
 
 def _delegate(owner: LabCgroup | HostCgroup, root: Path, path: str) -> None:

@@ -7,10 +7,10 @@ nothing is silently left out.
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from topologies.cgroups import CgroupError, HostCgroup
+from topologies.cgroups import HostCgroup
 from topologies.loader import load_topology
 from topologies.model import MAX_HOSTS, Topology, TopologyError
 from topologies.record import Record
@@ -242,14 +242,14 @@ class LabHost(Node):  # type: ignore[misc]
 
     def startShell(self, mnopts: str | None = None) -> None:
         """Start the shell, once somebody needs one."""
-        if not self._wanted:
-            return
-        super().startShell(mnopts)
-        with suppress(CgroupError):  # a console is of use without it, too
-            HostCgroup(self._record.cgroup).attach(self.pid, "agent")
+        if self._wanted:
+            super().startShell(mnopts)
 
     def _popen(self, cmd: list[str], **params: Any) -> Any:
-        return super()._popen(["nsenter", f"--net=/run/netns/{self._record.namespace}", "--", *cmd], **params)
+        group = HostCgroup(self._record.cgroup)
+        inside = ["nsenter", f"--net=/run/netns/{self._record.namespace}", "--", *cmd]
+        # Joined before the program starts, so that whatever it starts is in the host's group, too.
+        return super()._popen(inside, preexec_fn=lambda: group.attach(os.getpid(), "agent"), **params)
 
     def sendCmd(self, *args: Any, **kwargs: Any) -> None:
         """Send a command to the shell, which starts now if it has not."""

@@ -26,14 +26,16 @@ from topologies.record import NetworkRecord, Record, read_record
 
 _WAIT_SECONDS = 30.0
 _DRAIN_SECONDS = 2.0
-_DRAIN_RATE_BYTES = 4_000_000_000
-"""As fast as a 32-bit rate goes: empties a queue of 2 GiB in half a second."""
+_OPEN_RATE_BYTES = 4_000_000_000
+"""As fast as a 32-bit rate goes, 32 Gb/s: no veth of today fills it."""
+_OPEN_BURST = 16 << 20
 
 
 def set_network(record: Record, network: str, rate_mbps: float | None) -> Record:
     """Change the rate of a network, or lift it with None; no packet under way is lost.
 
-    Links with a rate of their own keep it. Returns the record as it is from now on.
+    Links with a rate of their own keep it. One exception: a switched network that was deployed without a rate
+    has no queues, and may lose frames in the moment it first gets them. Returns the record as it is then.
 
     Raises:
         NoSuchLab: the lab is gone, or has no such network.
@@ -134,20 +136,19 @@ def _own(network: NetworkRecord) -> list[Shaper]:
 
 
 def _lift(channel: Channel, network: NetworkRecord) -> None:
-    # A queue taken away loses what it holds, so it is emptied first, at a rate at which it never fills again.
+    # A queue taken away loses what it holds and what arrives meanwhile. So it only becomes so fast that it
+    # never holds anything; a shared network's frames then need not go there at all.
     own = _own(network)
     channel.send(
-        messages.shaper(shaper.index, shaper.name, _DRAIN_RATE_BYTES, shaper.burst, shaper.limit)
+        messages.shaper(shaper.index, shaper.name, _OPEN_RATE_BYTES, _OPEN_BURST, shaper.limit)
         for shaper in own
     )
-    _drained([shaper.name for shaper in own])
     if network.medium == "shared":
+        _drained([shaper.name for shaper in own])
         channel.send(
             messages.remove_filter(redirect.index, redirect.name, messages.REDIRECT_PRIORITY, "u32")
             for redirect in redirects(network)
         )
-    else:
-        channel.send(messages.unshape(shaper.index, shaper.name) for shaper in own)
 
 
 def _drained(names: list[str]) -> None:

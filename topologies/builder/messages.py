@@ -24,8 +24,8 @@ SHAPER_HANDLE = 0x10000
 REDIRECT_PRIORITY = 10
 """Filters with a smaller priority, such as planted faults, run before the redirect to a shared medium."""
 
-_NEWLINK, _DELLINK, _NEWADDR = 16, 17, 20
-_NEWQDISC, _DELQDISC, _NEWTFILTER, _DELTFILTER = 36, 37, 44, 45
+_NEWLINK, _NEWADDR = 16, 20
+_NEWQDISC, _NEWTFILTER, _DELTFILTER = 36, 44, 45
 _REQUEST = 0x1
 _CREATE, _EXCLUSIVE, _REPLACE = 0x400, 0x200, 0x100
 _TC_ACT_STOLEN = 4
@@ -215,13 +215,6 @@ def up(index: int, name: str) -> Message:
     return _encode(message, _NEWLINK, 0, f"bringing {name} up")
 
 
-def remove(index: int, name: str) -> Message:
-    """Delete an interface."""
-    message = ifinfmsg()
-    message["index"] = index
-    return _encode(message, _DELLINK, 0, f"removing {name}")
-
-
 def address(index: int, name: str, ip: str, prefix: int, broadcast: str) -> Message:
     """Give an interface its IPv4 address."""
     message = ifaddrmsg()
@@ -250,22 +243,10 @@ def shaper(index: int, name: str, rate_bytes: int, burst: int, limit: int) -> Me
     return _encode(message, _NEWQDISC, _CREATE | _REPLACE, f"shaping {name} to {rate_bytes} bytes/s")
 
 
-def unshape(index: int, name: str) -> Message:
-    """Take the root qdisc away; what it still holds is lost, so drain it first."""
-    message = _traffic_message(_plain, index, 0, TC_H_ROOT, "tbf")
-    return _encode(message, _DELQDISC, 0, f"removing the shaper of {name}")
-
-
 def classify(index: int, name: str) -> Message:
     """Give an interface a place for filters on what comes in (clsact)."""
     message = _traffic_message(_plain, index, INGRESS_HANDLE, CLSACT_PARENT, "clsact")
     return _encode(message, _NEWQDISC, _CREATE | _EXCLUSIVE, f"adding the classifier of {name}")
-
-
-def unclassify(index: int, name: str) -> Message:
-    """Remove `classify` and every filter with it."""
-    message = _traffic_message(_plain, index, INGRESS_HANDLE, CLSACT_PARENT, "clsact")
-    return _encode(message, _DELQDISC, 0, f"removing the classifier of {name}")
 
 
 def redirect(index: int, name: str, target: int) -> Message:
