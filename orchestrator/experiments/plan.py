@@ -21,11 +21,11 @@ class Plan:
     overhead_s: float = 1.5
     """Guess of what starting and stopping one trial's processes takes, until trials have been seen."""
 
-    cpu_period_us: int = 50_000
+    cpu_period_us: int = 100_000
     """CFS period of the middle host's budget. The quota's floor is 1 ms, so small budgets need long
     periods."""
-    budget_start: float = 0.05
-    budget_range: tuple[float, float] = (0.02, 1.0)
+    budget_start: float = 0.013
+    budget_range: tuple[float, float] = (0.01, 1.0)
     """Budgets to search, as a fraction of one CPU."""
     curve: tuple[tuple[int, float], ...] = ((0, 0.93), (1, 1 / 2), (2, 1 / 3), (3, 1 / 4))
     """The paper's conventional I/O: hogs, throughput as a fraction of the ring (without hogs: what is
