@@ -35,11 +35,11 @@ async def highest_rates(
     setting: Setting,
     plan: Plan,
     probe: Probe,
-    report: Callable[[int, float], None],
+    report: Callable[[float], None],
 ) -> list[Highest]:
     """One search per system and round. The systems take turns step by step, so that drift hits all alike.
 
-    `report` is told the number of searches done, and a guess of the steps that are left.
+    `report` is told a guess of the steps that are left.
     """
     systems = deque(target.definition.systems)
     found: list[Highest] = []
@@ -78,7 +78,7 @@ async def highest_rates(
                 search.tell(rate, limit is None)
                 left = sum(one.steps_left for one in searches.values())
                 rounds_left = plan.trials - round_ - 1
-                report(len(found), left + rounds_left * len(systems) * usual_steps)
+                report(left + rounds_left * len(systems) * usual_steps)
         usual_steps = steps / len(systems)
         for system, search in searches.items():
             found.append(Highest(round_, system, search.best, limits[system]))

@@ -54,8 +54,8 @@ class Plan:
     """A rate has failed when it failed so often in a row: one hiccup of the machine must not end a search."""
     search_step_s: float = 0.6
     headroom: float = 0.9
-    """Where source, sink or wire limit `scaled`, this part of what they carry is used: at their very limit every
-    other trial would miss its load."""
+    """Where source, sink or wire limit `scaled`, this part of what they carry is used: at their very limit
+    every other trial would miss its load."""
     sustained_loss: float = 0.005
     """Loss up to which conventional I/O "sustains" a rate in `scaled`; `modern` allows none."""
 

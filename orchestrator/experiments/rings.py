@@ -64,7 +64,7 @@ async def find_rings(target: Target, plan: Plan, flows: Flows, report: Report) -
     notes = [f"scaled: rings of {ring:.0f} Mb/s, {ring / definition.ring_mbps:.1f} times the paper's"]
     if short:
         notes.append(
-            f"scaled: the {limited_by} gave out at {search.best:.0f} Mb/s before conventional forwarding did; "
+            f"scaled: the {limited_by} gave out at {search.best:.0f} Mb/s, before conventional forwarding; "
             f"the rings are filled with {plan.headroom:.0%} of that"
         )
     return Calibration(

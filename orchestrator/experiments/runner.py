@@ -142,11 +142,10 @@ class _Run:
         ]
 
     async def _search(self, setting: Setting, calibration: Calibration) -> list[Outcome]:
-        total = self._plan.trials * len(self._definition.systems)
-
-        def step(done: int, steps_left: float) -> None:
-            each = self._trials[-1].seconds if self._trials else self._plan.search_step_s
-            self._progress("trials", done, total, round(steps_left * each, 1))
+        def step(steps_left: float) -> None:
+            done = len(self._trials)
+            each = self._trials[-1].seconds
+            self._progress("trials", done, done + round(steps_left), round(steps_left * each, 1))
 
         found = await highest_rates(self._target, setting, self._plan, self._trial, step)
         calibration.notes += _lower_bounds(found)
