@@ -198,6 +198,35 @@ def test_killed_in_the_middle_deploying_again_starts_afresh(place: Place) -> Non
     assert place.deploy().state == "deployed"
 
 
+INTERRUPTED = """
+import os, signal, sys
+from pathlib import Path
+from topologies import resolve
+from topologies.builder import deploy
+def progress(step, done, total):
+    if done == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGINT)
+deploy(sys.argv[1], resolve("chain,30"), Path(sys.argv[2]), progress)
+"""
+
+
+@pytest.mark.parametrize("step", [0, 2, 10, 35])
+def test_control_c_in_the_middle_leaves_nothing(place: Place, step: int) -> None:
+    command = [sys.executable, "-c", INTERRUPTED, place.lab, str(place.run_root), str(step)]
+    done = subprocess.run(
+        command, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2], check=False
+    )
+    assert "KeyboardInterrupt" in done.stderr
+    assert place.remains() == []
+
+
+def test_a_lab_that_lost_a_namespace_is_made_again(place: Place) -> None:
+    record = place.deploy()
+    delete_namespace(record.hosts["sink"].namespace)
+    assert place.deploy().state == "deployed"
+    assert all((NETNS_DIR / name).exists() for name in record.namespaces())
+
+
 def test_a_second_deploy_meanwhile_is_refused(place: Place) -> None:
     process = blocked_deploy(place, 5)
     try:

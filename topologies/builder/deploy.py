@@ -47,9 +47,11 @@ def deploy(
         if standing is not None and standing.state == "deployed":
             if standing.topology != topology:
                 raise LabExists(f"lab {lab!r} stands with another topology; destroy it first")
-            return standing
+            if all((NETNS_DIR / name).exists() for name in standing.namespaces()):
+                return standing
         if standing is not None:
-            _remove(standing)  # its deploy died half-way; the lock says nobody is at it
+            # Its deploy died half-way (the lock says nobody is at it), or somebody took namespaces from it.
+            _remove(standing)
         record = plan(lab, topology, run_dir, sorted(os.sched_getaffinity(0)))
         _claim(record, run_root)
         return _build(record, progress)

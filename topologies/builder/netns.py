@@ -49,9 +49,15 @@ def in_thread(work: Callable[[], T]) -> T:
 
     thread = threading.Thread(target=run, name="transship-netns")
     thread.start()
-    thread.join()
-    if failure:
-        raise failure[0]
+    interrupted: BaseException | None = None
+    while thread.is_alive():
+        try:
+            thread.join()
+        except BaseException as error:
+            # Ctrl-C reaches this thread only. Cleaning up while the other one still builds would miss things.
+            interrupted = error
+    if interrupted or failure:
+        raise interrupted or failure[0]
     return outcome[0]
 
 
