@@ -113,9 +113,9 @@ class MachineApp:
 
     async def _set_budget(self, request: web.Request) -> web.Response:
         budget = await read_model(request, Budget)
-        cgroup = HostCgroup(self._link(request).setup.cgroup)
+        lab = self._labs.get(request.match_info["lab"])
         try:
-            cgroup.set_budget(budget.quota_us, budget.period_us)
+            lab.set_budget(request.match_info["host"], budget.quota_us, budget.period_us)
         except CgroupError as error:
             raise told(error) from error
         return web.json_response(budget.model_dump())

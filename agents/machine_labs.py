@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +12,9 @@ from typing import Any, TypeVar
 from agents.errors import Problem, not_found
 from agents.machine_builder import Builder, told
 from agents.machine_hosts import HostLink
+from agents.metronome import Metronome
 from agents.requests import HostSetup
+from topologies.cgroups import HostCgroup
 from topologies.model import Topology
 from topologies.record import RECORD_FILE, Record
 
@@ -33,6 +36,27 @@ class Lab:
         self.record: Record | None = None
         self.links: dict[str, HostLink] = {}
         self.doomed = False
+        self._metronomes: dict[str, Metronome] = {}
+
+    def set_budget(self, host: str, quota_us: int | None, period_us: int) -> None:
+        """The CPU budget of a host's work, and what makes it exact. Raises `CgroupError`, `Problem` 404."""
+        HostCgroup(self.link(host).setup.cgroup).set_budget(quota_us, period_us)
+        assert self.record is not None
+        if quota_us is None:
+            self._lift(host)
+        elif host not in self._metronomes:
+            cpus = self.record.hosts[host].cpus or sorted(os.sched_getaffinity(0))
+            self._metronomes[host] = Metronome(cpus)
+
+    def _lift(self, host: str) -> None:
+        if host in self._metronomes:
+            self._metronomes.pop(host).stop()
+
+    async def stop(self) -> None:
+        """Ends everything that runs for the lab."""
+        for host in list(self._metronomes):
+            self._lift(host)
+        await asyncio.gather(*(link.stop() for link in self.links.values()))
 
     def link(self, host: str) -> HostLink:
         """The agent of a host. Raises `Problem` 404."""
@@ -125,7 +149,7 @@ class Labs:
         async with lab.lock:
             if self._labs.get(name) is not lab:
                 return
-            await asyncio.gather(*(link.stop() for link in lab.links.values()))
+            await lab.stop()
             await _blocking(self._builder.destroy, name, self._run_root)
             del self._labs[name]
 

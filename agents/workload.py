@@ -26,6 +26,10 @@ LOOK_AROUND_MS = 100
 """How often a blocked loop looks at its stop flag."""
 
 
+BIN_NS = 10_000_000
+"""Width of the sink's bins of arrivals (TS_BIN_NS)."""
+
+
 class Refused(Exception):
     """The specification cannot be done; the message says which field, what it was, and what is allowed."""
 
@@ -146,6 +150,7 @@ def sink(library: Library, system: str, params: dict[str, Any]) -> dict[str, Any
     answer = fields(result)
     answer["lost_ranges"] = [[r.first, r.last] for r in result.lost_range[0 : result.lost_ranges]]
     answer["duplicate_list"] = list(result.duplicate_list[0 : result.duplicate_list_count])
+    answer["bin_ns"] = BIN_NS
     answer["bin"] = list(result.bin[0 : result.bins])
     seconds = (answer["last_ns"] - answer["first_ns"]) / 1e9
     answer["busy"] = answer["busy_ns"] / 1e9 / seconds if seconds > 0 else 0.0

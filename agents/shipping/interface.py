@@ -60,6 +60,7 @@ int ts_forwarder(const struct io_system_ops *ops, const struct ts_forwarder_conf
 int ts_sink(const struct io_system_ops *ops, const struct ts_sink_config *config, struct ts_control *control,
             struct cs_counters *counters, struct ts_sink_result *result);
 int ts_hog(struct ts_control *control, struct cs_counters *counters);
+int ts_metronome(struct ts_control *control, int cpu, uint64_t period_ns);
 void ts_control_stop(struct ts_control *control);
 void ts_control_expect(struct ts_control *control, uint64_t count);
 int ts_control_ready(struct ts_control *control);

@@ -72,8 +72,7 @@ static int run(const struct io_system_ops *ops, struct io_channel *out, const st
     const double gap_ns = 1e9 / c->datagrams_per_second;
     const uint64_t warmup = (uint64_t)((double)c->warmup_ns / gap_ns);
     const uint64_t total = warmup + (uint64_t)((double)c->duration_ns / gap_ns);
-    const uint64_t start = ts_now_ns();
-    uint64_t cpu = 0;
+    uint64_t start = ts_now_ns(), cpu = 0;
     while (r->sent < total && !atomic_load_explicit(&control->stop, memory_order_relaxed)) {
         uint64_t now = ts_now_ns(), due = (uint64_t)((double)(now - start) / gap_ns) + 1;
         /* a batch never straddles the start of the measured interval */
@@ -85,6 +84,9 @@ static int run(const struct io_system_ops *ops, struct io_channel *out, const st
             continue;
         }
         if (r->sent >= warmup && r->t0_ns == 0) {
+            /* what warm-up was late must not be caught up here: the schedule starts again */
+            start = now - (uint64_t)((double)warmup * gap_ns);
+            due = warmup + 1;
             r->t0_ns = now;
             cpu = ts_cpu_ns();
         }

@@ -81,6 +81,9 @@ int ts_sink(const struct io_system_ops *ops, const struct ts_sink_config *config
 /* Artificial CPU load: a tight loop with little impact on the cache (CS95-441, section 3). */
 int ts_hog(struct ts_control *control, struct cs_counters *counters);
 
+/* Wake every period_ns on that CPU at real-time priority, until *stop. Needs CAP_SYS_NICE. */
+int ts_metronome(struct ts_control *control, int cpu, uint64_t period_ns);
+
 /* control.c: for the thread that takes commands */
 void ts_control_stop(struct ts_control *control);
 void ts_control_expect(struct ts_control *control, uint64_t count);
