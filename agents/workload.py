@@ -26,6 +26,8 @@ LOOK_AROUND_MS = 100
 """How often a blocked loop looks at its stop flag."""
 
 
+HEADER_BYTES = 28
+"""What a sink looks at of each datagram (TS_HEADER_BYTES)."""
 BIN_NS = 10_000_000
 """Width of the sink's bins of arrivals (TS_BIN_NS)."""
 
@@ -145,6 +147,7 @@ def sink(library: Library, system: str, params: dict[str, Any]) -> dict[str, Any
     ops = library.system(system)
     config, result = ffi.new("struct ts_sink_config *"), ffi.new("struct ts_sink_result *")
     library.io(ops, params, "local", None, config.io)
+    config.io.wanted = HEADER_BYTES
     config.flow = need(params, "flow", int, "a number")
     check(lib.ts_sink(ops, config, library.control, library.counters, result), f"sink over {system}")
     answer = fields(result)

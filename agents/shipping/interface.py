@@ -24,7 +24,8 @@ const char *ts_manager_mode(struct cs_manager *m);
 
 /* include/io_system.h */
 struct io_config {
-    uint32_t local, remote; uint16_t local_port, remote_port; uint32_t queue; uint32_t size; int timeout_ms;
+    uint32_t local, remote; uint16_t local_port, remote_port; uint32_t queue; uint32_t size; uint32_t wanted;
+    int timeout_ms;
     const char *manager_socket;
 };
 struct io_system_ops { const char *name; bool on_our_stack; ...; };

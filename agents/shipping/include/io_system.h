@@ -31,6 +31,7 @@ struct io_config {
     uint16_t local_port, remote_port;
     uint32_t queue; /* datagrams that may wait for the reader */
     uint32_t size;  /* largest datagram, bytes */
+    uint32_t wanted; /* a reader that looks at this much of each only; 0: all. Lengths are told in full. */
     int timeout_ms; /* a blocking call returns 0 after that, so that its caller can look around */
     const char *manager_socket;
 };

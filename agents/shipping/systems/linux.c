@@ -10,7 +10,7 @@ static int linux_read(struct io_channel *c, struct io_message *m, int max)
     int handle = io_buffers_take(&io_socket_buffers);
     if (handle < 0)
         return -ENOBUFS;
-    ssize_t got = recv(c->fd, io_buffers_at(&io_socket_buffers, handle), c->size, 0);
+    ssize_t got = recv(c->fd, io_buffers_at(&io_socket_buffers, handle), c->wanted, MSG_TRUNC);
     if (got < 0) {
         int err = errno;
         io_buffers_give(&io_socket_buffers, handle);

@@ -51,6 +51,7 @@ int io_socket_open(const struct io_config *config, struct io_channel **out)
         return err;
     }
     c->size = config->size;
+    c->wanted = config->wanted && config->wanted < config->size ? config->wanted : config->size;
     c->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     err = c->fd < 0 ? -errno : set_up(c->fd, config);
     if (err < 0) {

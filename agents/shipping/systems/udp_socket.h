@@ -8,6 +8,7 @@
 struct io_channel {
     int fd;
     uint32_t size;
+    uint32_t wanted;
 };
 
 extern struct io_buffers io_socket_buffers;
