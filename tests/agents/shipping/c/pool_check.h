@@ -1,0 +1,37 @@
+/* What must always hold for a pool: the counters say what the table says, every page is in exactly one
+ * place, and the sum is the pool. */
+#ifndef POOL_CHECK_H
+#define POOL_CHECK_H
+
+#include "check.h"
+#include "core/pool.h"
+
+static inline void check_pool(const struct cs_pool *p)
+{
+    uint64_t in[CS_STATES] = {0}, sum = 0;
+    uint8_t *listed = calloc(p->pages, 1);
+    CHECK(listed);
+    for (uint32_t i = 0; i < p->pages; i++) {
+        const struct cs_container *c = &p->shared->table[i];
+        CHECK(c->state < CS_STATES);
+        CHECK((c->owner != 0) == (c->state == CS_OWNED));
+        CHECK(c->pages >= 1 && i + c->pages <= p->pages);
+        in[c->state]++;
+        for (uint32_t k = 1; k < c->pages; k++)
+            CHECK_EQ(c[k].state, CS_TAIL);
+    }
+    for (int s = 0; s < CS_STATES; s++) {
+        CHECK_EQ(cs_count_value(p->states[s]), in[s]);
+        sum += in[s];
+    }
+    CHECK_EQ(sum, p->pages);
+    CHECK_EQ(p->free_count, in[CS_FREE]);
+    for (uint32_t i = 0; i < p->free_count; i++) {
+        CHECK(p->free_list[i] < p->pages && !listed[p->free_list[i]]);
+        CHECK_EQ(p->shared->table[p->free_list[i]].state, CS_FREE);
+        listed[p->free_list[i]] = 1;
+    }
+    free(listed);
+}
+
+#endif
