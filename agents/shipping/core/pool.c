@@ -19,6 +19,14 @@ static void enter(struct cs_pool *p, struct cs_container *c, enum cs_state state
     c->state = state;
 }
 
+/* What named the container before is stale from now on. Never 0 in the bits that identifiers carry, or the first
+ * page's would be 0, which is no identifier. */
+static void next_generation(struct cs_container *c)
+{
+    if ((++c->generation & CS_GENERATION_MASK) == 0)
+        c->generation++;
+}
+
 /* A sealed memory file: nobody can shrink it under a reader (SIGBUS). */
 static int memory_file(const char *name, size_t bytes)
 {
@@ -139,7 +147,7 @@ void cs_pool_give(struct cs_pool *p, uint32_t page)
     struct cs_container *c = &p->shared->table[page];
     uint32_t pages = c->pages;
     for (uint32_t i = 0; i < pages; i++) {
-        c[i].generation++;
+        next_generation(&c[i]);
         c[i].owner = 0;
         c[i].pages = 1;
         enter(p, &c[i], CS_FREE);
@@ -150,7 +158,7 @@ void cs_pool_give(struct cs_pool *p, uint32_t page)
 uint32_t cs_pool_move(struct cs_pool *p, uint32_t page, uint16_t owner, enum cs_state state)
 {
     struct cs_container *c = &p->shared->table[page];
-    c->generation++;
+    next_generation(c);
     c->owner = owner;
     enter(p, c, state);
     return cs_cid(page, c->generation);
