@@ -49,7 +49,9 @@ static struct cs_packet parse_arp(const uint8_t *p, uint32_t len, const struct c
     memcpy(packet.sender.mac, p + 8, 6);
     packet.sender.ip = get32(p + 14);
     packet.target = get32(p + 24);
-    if (operation != 1 && operation != 2)
+    static const uint8_t nobody[6];
+    /* neither learned nor answered: a sender that is no single station (RFC 1812, 3.3.2) */
+    if ((operation != 1 && operation != 2) || packet.sender.mac[0] & 1 || memcmp(packet.sender.mac, nobody, 6) == 0)
         return packet;
     if (packet.target != ours->ip)
         packet.kind = CS_PACKET_NOT_FOR_US;
