@@ -18,8 +18,10 @@ MIN_QUOTA_US = 1000
 class BudgetSearch:
     """The CPU budget at which conventional I/O over 0 to 3 hogs is closest to the paper's curve.
 
-    One stream of datagrams runs all the time while budget and hogs change under it, and the sink's
-    counter is read at both ends of a window: this needs neither starting nor draining for each point.
+    One stream of datagrams runs all the time while budget and hogs change under it, and the forwarder's
+    counter is read at both ends of a window: this needs neither starting nor draining for each point. As
+    long as datagrams wait for the forwarder, what it passes on is what it can do, however full its queue
+    is. At the sink they come later: what was passed on before a budget was set waits for ring B.
     """
 
     def __init__(self, target: Target, plan: Plan, flows: Flows, report: Report) -> None:
@@ -28,7 +30,7 @@ class BudgetSearch:
         self._points: list[Point] = []
         self._total = plan.budget_steps + len(plan.budget_around) * len(plan.curve)
         self._hogs = -1
-        self._sink = ""
+        self._forwarder = ""
         self._others: tuple[str, ...] = ()
         self._workloads = Workloads(target)
         self._base = Setting(
@@ -48,17 +50,14 @@ class BudgetSearch:
         await self._target.set_budget(self._base)
         await self._target.set_hogs(0)
         async with self._workloads as workloads:
-            self._sink = await workloads.sink(self._base, flow)
-            forwarder = await workloads.forwarder(self._base, self._definition.claim.to)
+            sink = await workloads.sink(self._base, flow)
+            self._forwarder = await workloads.forwarder(self._base, self._definition.claim.to)
             # Long enough for every point; it is stopped when all are measured.
             source = await workloads.source(self._base, flow, 0.0, 20 + 4 * self._total * self._step_s())
-            self._others = (forwarder, source)
+            self._others = (sink, source)
             near = await self._near()
-            curves = {}
-            for factor in self._plan.budget_around:
-                quota = self._quota(near * factor)
-                if quota not in curves:
-                    curves[quota] = [await self._rate(quota, hogs) for hogs, _ in self._plan.curve]
+            quotas = {self._quota(near * factor) for factor in self._plan.budget_around}
+            curves = await self._curves(sorted(quotas))
             await self._target.set_budget(self._base)
             await self._target.set_hogs(0)
         errors = {quota: self._error(rates) for quota, rates in curves.items()}
@@ -94,6 +93,17 @@ class BudgetSearch:
             budget = min(max(budget * step, low), high)
         return min(tried, key=lambda one: abs(tried[one] - wanted))
 
+    async def _curves(self, quotas: list[int]) -> dict[int, list[float]]:
+        """The throughput at every load of the curve, for each budget. Loads change as rarely as they can, for
+        that takes time; the search before this ended with one hog."""
+        loads = [hogs for hogs, _ in self._plan.curve]
+        rates = {
+            (quota, hogs): await self._rate(quota, hogs)
+            for hogs in sorted(loads, key=lambda hogs: (hogs == 0, hogs))
+            for quota in quotas
+        }
+        return {quota: [rates[quota, hogs] for hogs in loads] for quota in quotas}
+
     async def _rate(self, quota: int, hogs: int) -> float:
         """Throughput in Mb/s with this budget and load; measured once for each."""
         for point in self._points:
@@ -114,7 +124,7 @@ class BudgetSearch:
             if (await self._workloads.look(other))["state"] != "running":
                 raise TrialFailed("a workload ended before the calibration did")
         rate = (count2 - count) * self._definition.datagram_bytes * 8 / (until - since) / 1e6
-        # Beyond what is offered it is a queue being emptied.
+        # Beyond what is offered a queue is being emptied, and with nothing left in it the offer is the rate.
         rate = round(min(rate, self._base.offered_mbps), 2)
         self._points.append(
             Point(
@@ -131,10 +141,10 @@ class BudgetSearch:
         return rate
 
     async def _count(self) -> tuple[int, float]:
-        """Datagrams at the sink so far, and the moment of that (the middle of the request)."""
+        """Datagrams passed on so far, and the moment of that (the middle of the request)."""
         asked = time.monotonic()
-        counters: dict[str, Any] = (await self._workloads.look(self._sink))["counters"]
-        return int(counters.get("datagrams_in", 0)), (asked + time.monotonic()) / 2
+        counters: dict[str, Any] = (await self._workloads.look(self._forwarder))["counters"]
+        return int(counters.get("datagrams_out", 0)), (asked + time.monotonic()) / 2
 
     def _error(self, rates: list[float]) -> float:
         ring = self._definition.ring_mbps

@@ -44,7 +44,8 @@ class Wire:
 class Seen:
     """The increase of every counter over a trial, and the final states of its workloads.
 
-    `network` are the lab's counters, `hosts` those of each host; `forwarder` and `manager` hold results.
+    `network` are the lab's counters, `hosts` those of each host; `forwarder` and `manager` hold results or
+    drops; a host without a manager has an empty one.
     """
 
     network: Counts
@@ -91,15 +92,17 @@ def passages(seen: Seen, path: DataPath, ring_in: Wire, ring_out: Wire) -> list[
     own = _named(seen.forwarder, "forwarder")
     manager = _named(seen.manager, "manager")
     after = {place: count for place, count in manager.items() if _has(place, AFTER_WRITE)}
-    # With AF_PACKET the kernel gets a copy of every frame. What its UDP does with these is no loss.
-    copies = seen.manager.get("backend") == "packet"
+    # On our stack no datagram waits in a socket of the kernel's. With AF_PACKET its UDP gets a copy of every
+    # frame and refuses it, at the socket by which the manager holds the port: that is no loss. A manager
+    # counts its drops from its start on, if only as 0, so one that still runs is seen too.
+    ours = bool(seen.manager)
     return [
         Passage(
             f"{path.source} -> {ring_in.network} -> {path.forwarder}",
             seen.sent,
             read,
             _wire_drops(seen.network, ring_in)
-            | ({} if copies else _kernel_drops(seen.hosts[path.forwarder], path.forwarder))
+            | ({} if ours else _kernel_drops(seen.hosts[path.forwarder], path.forwarder))
             | {place: count for place, count in manager.items() if place not in after},
         ),
         Passage(f"{path.forwarder}'s forwarder", read, written, own),

@@ -38,12 +38,12 @@ class Plan:
     """Multiples of the budget found at which the whole curve is measured; the best fit wins."""
     probe_settle_s: float = 0.3
     probe_s: float = 1.0
+    """Both are whole numbers of CPU periods: a budgeted host works in a burst at the start of each."""
 
     queue_min: int = 1024
-    queue_periods: float = 4.0
+    queue_periods: float = 8.0
     """Queues of every system hold this many CPU periods' worth of datagrams, so that being throttled for
-    a part
-    of a period alone never overflows one."""
+    a part of a period alone never overflows one."""
     slice_us: int = 12_000
     """Without a budget: how long other processes may hold the CPU in one go."""
 
@@ -81,8 +81,8 @@ def plan_for(options: Options) -> Plan:
             budget_steps=3,
             budget_close=0.05,
             budget_around=(1.0,),
-            probe_settle_s=0.15,
-            probe_s=0.5,
+            probe_settle_s=0.2,
+            probe_s=0.6,
             search_step_s=0.3,
             search_resolution=0.1,
         )

@@ -13,6 +13,7 @@ from agents.errors import AgentError
 from tests.agents.traffic_model import (
     FakeLab,
     FakeWorkload,
+    Sending,
     arrive,
     cross,
     forward,
@@ -179,6 +180,7 @@ class FakeMachine:
         t0 = time.monotonic_ns() + int(warmup * 1e9)
         source.ends = time.monotonic() + (warmup + duration) / self.speed
         measured = range(int(warmup / spacing), sent)
+        sending = Sending(t0 - int(warmup * 1e9), spacing * 1e9, measured)
         source.result = {
             "sent": sent,
             "sent_measured": len(measured),
@@ -198,7 +200,7 @@ class FakeMachine:
             if receiver.spec["workload"] == "sink":
                 numbers = [n for n in numbers if n not in self.vanish]
                 numbers = sorted([*numbers, *(n for n in numbers if n in self.duplicate)])
-                arrive(receiver, numbers, measured, size, t0, duration)
+                arrive(receiver, numbers, sending, size)
                 return
             host = receiver.host
             limit = self.capacity(receiver.spec["system"], lab.hogs[host], lab.cpu[host])

@@ -10,6 +10,8 @@ from typing import Any
 
 from agents.client import Json
 
+BIN_NS = 10_000_000
+"""Width of a sink's bins of arrivals, as the real one's."""
 FRAME_EXTRA = 42
 """Bytes of Ethernet, IPv4 and UDP headers around a datagram's payload."""
 LINE_MBPS = 10_000.0
@@ -134,13 +136,27 @@ def fresh_result(workload: FakeWorkload) -> None:
     if workload.spec["workload"] == "forwarder":
         workload.result = {"received": 0, "sent": 0, "wakeups": 0}
     elif workload.spec["workload"] == "sink":
-        arrive(workload, [], range(0), 0, 0, 0.0)
+        arrive(workload, [], Sending(0, 0.0, range(0)), 0)
 
 
-def arrive(
-    sink: FakeWorkload, numbers: Sequence[int], measured: range, size: int, t0: int, duration: float
-) -> None:
+@dataclass(frozen=True)
+class Sending:
+    """When a source sent what: number n at `start_ns` + n x `spacing_ns`; which numbers are measured."""
+
+    start_ns: int
+    spacing_ns: float
+    measured: range
+
+    def at(self, number: int) -> int:
+        return self.start_ns + int(number * self.spacing_ns)
+
+
+def arrive(sink: FakeWorkload, numbers: Sequence[int], sending: Sending, size: int) -> None:
+    """The numbers reach the sink as they were sent; its result has the keys of the real one's."""
     unique = sorted(set(numbers))
+    measured = [n for n in unique if n in sending.measured]
+    again = sorted((Counter(numbers) - Counter(unique)).elements())
+    bins: Counter[int] = Counter((sending.at(n) - sending.start_ns) // BIN_NS for n in unique)
     lost: list[list[int]] = []
     expected = 0
     for number in unique:
@@ -150,16 +166,28 @@ def arrive(
     sink.counters.update(datagrams_in=len(numbers), bytes_in=len(numbers) * size)
     sink.result = {
         "received": len(numbers),
-        "received_measured": sum(n in measured for n in numbers),
+        "received_measured": sum(n in sending.measured for n in numbers),
         "unique": len(unique),
-        "unique_measured": sum(n in measured for n in unique),
-        "duplicates": len(numbers) - len(unique),
+        "unique_measured": len(measured),
+        "duplicates": len(again),
         "reordered": 0,
-        "lost_ranges": lost[:1000],
-        "highest": unique[-1] if unique else -1,
-        "first_ns": t0 + 100_000,
-        "last_ns": t0 + 100_000 + int(duration * 1e9),
+        "foreign": 0,
+        "bytes": len(numbers) * size,
+        "highest": expected,
+        "first_ns": sending.at(unique[0]) if unique else 0,
+        "last_ns": sending.at(unique[-1]) if unique else 0,
+        "first_measured_ns": sending.at(measured[0]) if measured else 0,
+        "last_measured_ns": sending.at(measured[-1]) if measured else 0,
+        "busy_ns": 0,
         "busy": 0.2,
+        "lost": expected - len(unique),
+        "lost_ranges": lost[:1000],
+        "duplicate_list_count": len(again[:1000]),
+        "duplicate_list": again[:1000],
+        "bin0_ns": sending.start_ns,
+        "bin_ns": BIN_NS,
+        "bins": max(bins, default=-1) + 1,
+        "bin": [bins[number] for number in range(max(bins, default=-1) + 1)],
     }
 
 
@@ -194,7 +222,7 @@ def _record(name: str, topology: Mapping[str, Any]) -> Json:
             )
         networks[network] = {
             "bridge": f"b{number}",
-            "ifb": f"i{number}",
+            "ifb": f"i{number}" if settings.get("medium", "shared") == "shared" else None,
             "medium": settings.get("medium", "shared"),
             "rate_mbps": settings.get("rate_mbps"),
             "mtu": settings.get("mtu", 1500),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from orchestrator.experiments import validity
 from orchestrator.experiments.books import Arrived, Passage, balance
-from orchestrator.experiments.definitions import EXPERIMENTS, Definition, Options
+from orchestrator.experiments.definitions import EXPERIMENTS, Definition, Options, Profile
 from orchestrator.experiments.measures import loss, throughput_mbps
 from orchestrator.experiments.plan import plan_for
 from orchestrator.experiments.schedule import TimeLeft, schedule
 from orchestrator.experiments.search import RateSearch
 from orchestrator.experiments.statistics import median_ci95, paired_ratios
+from topologies import resolve, shipped
 
 SYSTEMS = ["linux", "linux-batch", "copy", "shipping"]
 GOOD = balance([Passage("a", 10, 10, {})], Arrived(10, 10, 0, 0, 10, []))
@@ -89,37 +90,38 @@ def test_ratios_pair_the_rounds_that_both_have() -> None:
     assert paired_ratios({0: 10}, {0: 0}) == []
 
 
-def results(sent: int, got: int, delivered_s: float) -> tuple[dict[str, Any], dict[str, Any]]:
+def results(
+    sent: int, got: int, bins: list[int], bin0_ms: int = 1000
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of a source that measures from 1.0 to 2.0 s, and of a sink with bins of 10 ms from `bin0_ms` on."""
     source = {"sent_measured": sent, "t0_ns": 10**9, "t1_ns": 2 * 10**9}
-    sink = {
-        "unique_measured": got,
-        "first_measured_ns": 10**9 + 5_000_000,
-        "last_measured_ns": 10**9 + 5_000_000 + int(delivered_s * 1e9),
-    }
+    sink = {"unique_measured": got, "bin0_ns": bin0_ms * 10**6, "bin_ns": 10**7, "bin": bins}
     return source, sink
 
 
 def test_what_arrives_as_fast_as_it_is_sent_counts_in_full() -> None:
-    source, sink = results(1000, 1000, 1.0)
-    assert throughput_mbps(source, sink, 1250, slack_s=0.05) == pytest.approx(10)
+    source, sink = results(1000, 1000, [10] * 100)
+    assert throughput_mbps(source, sink, 1250) == pytest.approx(10)
     assert loss(source, sink) == 0
 
 
-def test_a_burst_a_period_late_costs_nothing() -> None:
-    source, sink = results(1000, 1000, 1.04)
-    assert throughput_mbps(source, sink, 1250, slack_s=0.05) == pytest.approx(10)
+def test_what_arrives_outside_the_interval_is_not_throughput() -> None:
+    """Half a second of warm-up before, and a queue that empties in the second after."""
+    source, sink = results(1000, 1000, [10] * 50 + [5] * 100 + [5] * 100, bin0_ms=500)
+    assert throughput_mbps(source, sink, 1250) == pytest.approx(5)
+    assert loss(source, sink) == 0
 
 
-def test_queues_that_fill_are_not_throughput() -> None:
-    """500 datagrams were passed on in the interval and 500 more that had been queued in the second after
-    it."""
-    source, sink = results(2000, 1000, 2.0)
-    assert throughput_mbps(source, sink, 1250, slack_s=0.0) == pytest.approx(5)
+def test_of_the_bins_at_both_ends_the_part_inside_counts() -> None:
+    source, sink = results(1000, 1000, [10] * 101, bin0_ms=996)
+    assert throughput_mbps(source, sink, 1250) == pytest.approx(10)
+    source, sink = results(1000, 1000, [100], bin0_ms=996)
+    assert throughput_mbps(source, sink, 1250) == pytest.approx(0.6)
 
 
 def test_nothing_received_is_no_throughput() -> None:
-    source, sink = results(10, 0, 0)
-    assert throughput_mbps(source, sink, 1250, 0.05) == 0 and loss(source, sink) == 1
+    source, sink = results(10, 0, [], bin0_ms=0)
+    assert throughput_mbps(source, sink, 1250) == 0 and loss(source, sink) == 1
 
 
 def test_a_good_trial_is_valid() -> None:
@@ -148,6 +150,16 @@ def test_every_shipped_experiment_loads() -> None:
     assert all(name == definition.name for name, definition in EXPERIMENTS.items())
 
 
+def test_each_profile_has_a_topology_that_ships() -> None:
+    for definition in EXPERIMENTS.values():
+        assert {definition.topology_for(profile) for profile in get_args(Profile)} <= set(shipped())
+    media = {
+        profile: {network.medium for network in resolve(name).networks.values()}
+        for profile, name in EXPERIMENTS["fddi"].topologies.items()
+    }
+    assert media == {"period": {"shared"}, "scaled": {"switched"}, "modern": {"switched"}}
+
+
 def test_the_papers_values_are_as_published() -> None:
     fddi = EXPERIMENTS["fddi"]
     assert [fddi.published_mbps("linux", hogs) for hogs in range(4)] == [None, 50.0, 33.3, 25.0]
@@ -164,6 +176,7 @@ def test_the_papers_values_are_as_published() -> None:
         {"hogs": [1, 1]},
         {"systems": ["linux"]},
         {"ratios": [["copy", "linux"]]},
+        {"topologies": {"period": "two-fddi"}},
     ],
 )
 def test_a_definition_that_makes_no_sense_is_refused(change: dict[str, Any]) -> None:
@@ -175,9 +188,9 @@ def test_queues_hold_several_periods_of_the_cpu_budget() -> None:
     plan = plan_for(Options())
     assert plan.queue_datagrams(10, 4300, budgeted=True) == plan.queue_min
     at_93m = plan.queue_datagrams(93, 4300, budgeted=True)
-    assert at_93m >= 4 * plan.cpu_period_us / 1e6 * 93e6 / 8 / 4300
+    assert at_93m >= 8 * plan.cpu_period_us / 1e6 * 93e6 / 8 / 4300
     at_3g = plan.queue_datagrams(3000, 4300, budgeted=False)
-    assert at_3g >= 4 * plan.slice_us / 1e6 * 3e9 / 8 / 4300
+    assert at_3g >= 8 * plan.slice_us / 1e6 * 3e9 / 8 / 4300
 
 
 def test_quick_is_one_trial_unless_told_otherwise() -> None:
