@@ -1,5 +1,6 @@
 """The shipped experiments, as the queue of runs and the API see them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class LocalEngine:
                 "name": name,
                 "title": definition.title,
                 "source": definition.source,
-                "topology": definition.topology,
+                "topologies": dict(definition.topologies),
                 "systems": list(definition.systems),
                 "definition": definition.model_dump(mode="json"),
             }
@@ -40,9 +41,10 @@ class LocalEngine:
         """Every I/O system that an experiment can use."""
         return [{"name": name, "summary": summary} for name, summary in SYSTEMS.items()]
 
-    def topology(self, experiment: str) -> dict[str, Any]:
+    def topology(self, experiment: str, options: Mapping[str, Any]) -> dict[str, Any]:
         """The topology an experiment needs. Raises Problem 422 for an unknown one."""
-        return as_json(resolve(self._definition(experiment).topology))
+        profile = Options.model_validate(options).profile
+        return as_json(resolve(self._definition(experiment).topology_for(profile)))
 
     async def execute(self, machine: Machine, lab: str, run: Run, directory: Path, report: Report) -> str:
         """Execute in a deployed lab; the files of the run are in `directory`. Returns the verdict."""

@@ -6,7 +6,7 @@ One at a time because two measurements on one machine void each other.
 import asyncio
 import errno
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,8 +27,9 @@ PROGRESS_FIELDS = ("phase", "done", "total", "seconds_left")
 class Engine(Protocol):
     """What knows the experiments and executes them."""
 
-    def topology(self, experiment: str) -> dict[str, Any]:
-        """The topology an experiment needs, as JSON. Raises Problem 422 for an unknown experiment."""
+    def topology(self, experiment: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The topology an experiment needs with these options, as JSON. Raises Problem 422 if there is no
+        such experiment."""
         ...
 
     def execute(
@@ -84,7 +85,7 @@ class Runs:
 
     async def submit(self, experiment: str, lab: str | None, options: dict[str, Any]) -> Run:
         """Queue a run. Raises Problem (unknown experiment, lab not ready) and StoreError."""
-        self._engine.topology(experiment)
+        self._engine.topology(experiment, options)
         if lab is not None:
             self._labs.ready(lab)
         if self._closing:
@@ -184,7 +185,7 @@ class Runs:
         self._report(run, {"phase": "deploy", "done": 0, "total": 1})
         if own_lab:
             await self._machine.available()
-            self._labs.create(run.lab, self._engine.topology(run.experiment), run.id)
+            self._labs.create(run.lab, self._engine.topology(run.experiment, run.options), run.id)
             await self._labs.deployed(run.lab)
         else:
             self._labs.use(run.lab, run.id)

@@ -184,7 +184,7 @@ class ExperimentView(Model):
     name: str
     title: str
     source: str
-    topology: str
+    topologies: dict[str, str]
     systems: list[str]
     definition: dict[str, Any]
 

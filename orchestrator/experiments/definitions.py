@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -66,12 +66,15 @@ class Claim(Strict):
 
 
 class Definition(Strict):
-    """One experiment. Rates are payload bits in Mb/s, except `ring_mbps`, the medium's own rate."""
+    """One experiment. Rates are payload bits in Mb/s, except `ring_mbps`, the medium's own rate.
+
+    `topologies` names the shipped topology that each profile deploys.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
     title: str
     source: str
-    topology: str
+    topologies: dict[Profile, str]
     path: DataPath
     ring_mbps: Positive
     datagram_bytes: Annotated[int, Field(ge=64, le=65507)]
@@ -92,12 +95,18 @@ class Definition(Strict):
         named |= {name for ratio in self.published_ratios for name in (ratio.of, ratio.to)}
         if unknown := named - known:
             raise ValueError(f"{', '.join(sorted(unknown))}: not among the systems")
+        if missing := [profile for profile in get_args(Profile) if profile not in self.topologies]:
+            raise ValueError(f"{', '.join(missing)}: no topology for this profile")
         for values in (self.systems, self.hogs):
             if len(set(values)) != len(values):
                 raise ValueError(f"{values} names something twice")
         if (self.claim.of, self.claim.to) not in self.ratios:
             raise ValueError("the claim's ratio is not among the ratios")
         return self
+
+    def topology_for(self, profile: Profile) -> str:
+        """The name of the shipped topology that a run with this profile deploys."""
+        return self.topologies[profile]
 
     def published_mbps(self, system: str, hogs: int) -> float | None:
         """The published throughput in Mb/s on the paper's ring, None where the paper has no number."""

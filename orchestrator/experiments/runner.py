@@ -17,6 +17,7 @@ from orchestrator.experiments.calibration import Calibration, Flows
 from orchestrator.experiments.definitions import Definition, Options
 from orchestrator.experiments.figure import draw
 from orchestrator.experiments.files import append_line, write_json
+from orchestrator.experiments.media import other_media
 from orchestrator.experiments.modern import Highest, highest_rates
 from orchestrator.experiments.plan import Plan, plan_for
 from orchestrator.experiments.profiles import calibrate
@@ -81,6 +82,7 @@ class _Run:
         self._rates = {name: record["networks"][name]["rate_mbps"] for name in (path.ring_in, path.ring_out)}
         self._dir, self._tell = run_dir, report
         self._definition = target.definition
+        self._media = other_media(record, self._definition, options.profile)
         self._seed = options.seed if options.seed is not None else random.SystemRandom().randrange(2**31)
         # A datagram of an earlier trial, or run, must never be taken for one of this.
         flows = itertools.count(random.SystemRandom().randrange(1, 2**31))
@@ -191,7 +193,7 @@ class _Run:
             "options": self._options.model_dump(mode="json"),
             "seed": self._seed,
             "stack": _stacks(self._trials),
-            "notes": [*judged.notes, *void, *calibration.notes, *_invalid_notes(self._trials)],
+            "notes": [*judged.notes, *void, *self._media, *calibration.notes, *_invalid_notes(self._trials)],
         }
         result = Result(
             experiment=self._definition.name,

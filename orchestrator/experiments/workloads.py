@@ -71,7 +71,7 @@ class Target:
         except LookupError as error:
             raise TrialFailed(
                 f"lab {lab} does not have what experiment {definition.name} needs "
-                f"({definition.topology}): {error}"
+                f"({' or '.join(sorted(set(definition.topologies.values())))}): {error}"
             ) from None
 
     async def apply(self, setting: Setting) -> None:

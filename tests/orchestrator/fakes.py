@@ -208,7 +208,7 @@ class FakeEngine:
                 "name": "fddi",
                 "title": "t",
                 "source": "s",
-                "topology": "two-fddi",
+                "topologies": {"period": "two-fddi"},
                 "systems": ["linux"],
                 "definition": {},
             }
@@ -217,7 +217,7 @@ class FakeEngine:
     def systems(self) -> list[Json]:
         return [{"name": "linux", "summary": "what Unix programs do"}]
 
-    def topology(self, experiment: str) -> Json:
+    def topology(self, experiment: str, options: Mapping[str, Any]) -> Json:
         if experiment not in ("fddi", "invalid", "broken", "full", "endless"):
             raise Problem(
                 422, f"experiment: there is no experiment {experiment!r}; there are fddi", "experiment"

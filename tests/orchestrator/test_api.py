@@ -98,7 +98,7 @@ async def test_health_names_the_service_and_its_state_directory(api: Api) -> Non
 
 async def test_what_there_is_is_listed(api: Api) -> None:
     names = [one["name"] for one in (await api.send("GET", "/api/v1/topologies"))["topologies"]]
-    assert {"two-fddi", "chain"} <= set(names)
+    assert {"two-fddi", "two-fddi-switched", "chain"} <= set(names)
     assert (await api.send("GET", "/api/v1/systems"))["systems"][0]["name"] == "linux"
     assert (await api.send("GET", "/api/v1/machines"))["machines"][0]["state"] == "up"
     assert (await api.send("GET", "/api/v1/experiments"))["experiments"][0]["name"] == "fddi"

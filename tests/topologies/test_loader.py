@@ -222,10 +222,19 @@ def test_a_thousand_hosts_on_one_network_get_a_wider_subnet() -> None:
 
 
 def test_shipped_topologies_load_by_name() -> None:
-    assert set(shipped()) == {"two-fddi", "chain"}
+    assert set(shipped()) == {"two-fddi", "two-fddi-switched", "chain"}
     two = resolve("two-fddi")
     assert [host.cpus for host in two.hosts.values()] == [[0], [1], [0]]
     assert {(n.medium, n.rate_mbps, n.mtu) for n in two.networks.values()} == {("shared", 100.0, 4352)}
+
+
+def test_the_switched_rings_differ_from_the_shared_ones_in_nothing_else() -> None:
+    shared, switched = (resolve(name).model_dump(mode="json") for name in ("two-fddi", "two-fddi-switched"))
+    assert {network.pop("medium") for network in shared["networks"].values()} == {"shared"}
+    assert {network.pop("medium") for network in switched["networks"].values()} == {"switched"}
+    for one in (shared, switched):
+        del one["name"], one["description"]
+    assert shared == switched
 
 
 def test_the_shipped_chain_is_a_chain_of_four() -> None:

@@ -42,7 +42,7 @@ class Bench:
 async def bench() -> AsyncIterator[Bench]:
     async with machine_process(fake=False) as machine:
         fddi = EXPERIMENTS["fddi"]
-        await machine.client.deploy(LAB, resolve(fddi.topology).model_dump(mode="json"))
+        await machine.client.deploy(LAB, resolve(fddi.topology_for("period")).model_dump(mode="json"))
         target = Target.of(machine.client, LAB, await machine.client.lab(LAB), fddi)
         record = read_record(LAB, machine.run_root)
         assert record is not None

@@ -198,3 +198,11 @@ async def test_a_lab_without_the_experiments_hosts_is_refused(tmp_path: Path) ->
     await machine.deploy("fddi", {"name": "other", "hosts": {"a": None}, "networks": {}})
     with pytest.raises(TrialFailed, match="does not have what experiment fddi needs"):
         await execute(machine, "fddi", FDDI, Options(), tmp_path, lambda event: None)
+
+
+async def test_a_lab_with_another_medium_is_measured_and_noted(tmp_path: Path) -> None:
+    said = "ring-a of this lab is a shared network; profile scaled uses a switched one"
+    result = await run(LiveMachine(paper), tmp_path, Options(profile="scaled", quick=True, seed=1))
+    assert said in result.environment["notes"]
+    result = await run(LiveMachine(paper), tmp_path, Options(quick=True, seed=1))
+    assert not any("of this lab" in note for note in result.environment["notes"])
