@@ -27,7 +27,7 @@ struct endpoint {
     void *memory;
     size_t bytes;
     int timeout_ms;
-    bool unflushed;
+    bool has_peer, unflushed;
 };
 
 /* The attachment. `owned` is this process's own book: the identifier under which it owns a page's container,
@@ -178,7 +178,8 @@ int cs_open_udp(uint32_t local, uint16_t local_port, uint32_t remote, uint16_t r
         return err;
     }
     *e = (struct endpoint){
-        .fd = fds[1], .number = reply.opened.endpoint, .memory = memory, .bytes = bytes, .timeout_ms = timeout_ms};
+        .fd = fds[1], .number = reply.opened.endpoint, .memory = memory, .bytes = bytes, .timeout_ms = timeout_ms,
+        .has_peer = remote != 0};
     cs_ring_init(&e->rx, memory, reply.opened.rx_capacity);
     cs_ring_init(&e->tx, (char *)memory + rx, reply.opened.tx_capacity);
     cs.by_fd[e->fd] = (uint8_t)(i + 1);
@@ -361,6 +362,8 @@ int cs_write(int fd, int count, const int *cids, const int *offs, const int *len
     int err;
     if (!e)
         return -EBADF;
+    if (!e->has_peer)
+        return -EDESTADDRREQ;
     if (count <= 0 || (uint32_t)count > e->tx.capacity || !cids || !offs || !lens)
         return -EINVAL;
     for (int i = 0; i < count; i++) {

@@ -53,7 +53,8 @@ void cs_endpoint_close(struct cs_manager *m, struct cs_endpoint *e)
 {
     if (e->interface)
         e->interface->ports[e->local_port] = 0;
-    /* what waited in it is still owned by the process, and goes back when that ends */
+    if (e->backlog)
+        cs_count_set(e->backlog, 0);
     if (e->memory)
         munmap(e->memory, e->bytes);
     if (e->doorbell >= 0)
@@ -64,20 +65,47 @@ void cs_endpoint_close(struct cs_manager *m, struct cs_endpoint *e)
     *e = (struct cs_endpoint){.doorbell = -1, .kernel_socket = -1};
 }
 
+/* A container in a ring that nobody will look at again goes back, if it is its process's at all. */
+static void take_back(struct cs_manager *m, const struct cs_endpoint *e, uint32_t cid)
+{
+    int64_t page = cs_pool_check(&m->pool, cid, 0, 0, (uint16_t)(e->process + 1));
+    if (page >= 0)
+        cs_pool_give(&m->pool, (uint32_t)page);
+}
+
+/* Datagrams that the process had not taken or that we had not sent are lost with the endpoint, by name. */
+static void lose_waiting(struct cs_manager *m, struct cs_endpoint *e)
+{
+    int64_t waiting = (int64_t)e->rx.capacity - cs_ring_space(&e->rx), unsent = cs_ring_ready(&e->tx);
+    uint64_t lost = 0;
+    for (int64_t k = 0; k < unsent; k++) {
+        struct cs_desc d = cs_ring_peek(&e->tx, (uint32_t)k);
+        lost += !(d.flags & (CS_DESC_MORE | CS_DESC_FREE));
+        take_back(m, e, d.cid);
+    }
+    for (int64_t k = 1; k <= waiting && waiting <= (int64_t)e->rx.capacity; k++) {
+        struct cs_desc d = cs_ring_peek(&e->rx, (uint32_t)-k);
+        lost += !(d.flags & CS_DESC_MORE);
+        take_back(m, e, d.cid);
+    }
+    cs_count(m->drops[CS_DROP_CLOSED], lost);
+}
+
+/* What a process wrote before it closed is still sent, as far as the network takes it at once. */
+static void send_last(struct cs_manager *m, struct cs_endpoint *e)
+{
+    for (uint32_t passes = 0; e->used && passes < e->tx.capacity && cs_send_pass(m, e); passes++) {
+        /* each pass that did something took a descriptor at least */
+    }
+}
+
 void cs_control_drop(struct cs_manager *m, uint32_t process)
 {
     for (uint32_t i = 0; i < CS_ENDPOINTS; i++) {
         struct cs_endpoint *e = &m->endpoint[i];
         if (!e->used || e->process != process)
             continue;
-        /* datagrams that it had not taken or that we had not sent are lost with it, by name */
-        int64_t waiting = (int64_t)e->rx.capacity - cs_ring_space(&e->rx), unsent = cs_ring_ready(&e->tx);
-        uint64_t lost = 0;
-        for (int64_t k = 0; k < unsent; k++)
-            lost += !(cs_ring_peek(&e->tx, (uint32_t)k).flags & (CS_DESC_MORE | CS_DESC_FREE));
-        for (int64_t k = 1; k <= waiting && waiting <= (int64_t)e->rx.capacity; k++)
-            lost += !(e->rx.shared->slots[(e->rx.next - (uint32_t)k) & (e->rx.capacity - 1)].flags & CS_DESC_MORE);
-        cs_count(m->drops[CS_DROP_CLOSED], lost);
+        lose_waiting(m, e);
         cs_endpoint_close(m, e);
     }
     close(m->process[process]);
@@ -177,6 +205,8 @@ static int open_udp(struct cs_manager *m, uint32_t process, const struct cs_requ
     e->interface = interface;
     interface->ports[port] = (uint16_t)(index + 1);
     e->used = true;
+    if (index >= m->endpoints)
+        m->endpoints = index + 1;
     reply->opened.endpoint = index;
     reply->opened.rx_capacity = e->rx.capacity;
     reply->opened.tx_capacity = e->tx.capacity;
@@ -206,6 +236,19 @@ static int allocate(struct cs_manager *m, uint32_t process, const struct cs_requ
     return n ? 0 : -ENOBUFS;
 }
 
+static int close_endpoint(struct cs_manager *m, uint32_t process, uint32_t index)
+{
+    struct cs_endpoint *e = &m->endpoint[index < CS_ENDPOINTS ? index : 0];
+    if (index >= CS_ENDPOINTS || !e->used || e->process != process)
+        return -EBADF;
+    send_last(m, e);
+    if (!e->used) /* its ring was broken, and the process dropped for it */
+        return -EPROTO;
+    lose_waiting(m, e);
+    cs_endpoint_close(m, e);
+    return 0;
+}
+
 /* Descriptors in fds[0..result) are ours and closed after they were sent. */
 static int answer(struct cs_manager *m, uint32_t process, const struct cs_request *q, struct cs_reply *reply, int *fds)
 {
@@ -221,10 +264,7 @@ static int answer(struct cs_manager *m, uint32_t process, const struct cs_reques
     case CS_CALL_OPEN_UDP:
         return open_udp(m, process, q, reply, fds);
     case CS_CALL_CLOSE:
-        if (q->endpoint >= CS_ENDPOINTS || !m->endpoint[q->endpoint].used || m->endpoint[q->endpoint].process != process)
-            return -EBADF;
-        cs_endpoint_close(m, &m->endpoint[q->endpoint]);
-        return 0;
+        return close_endpoint(m, process, q->endpoint);
     case CS_CALL_ALLOC:
         return allocate(m, process, q, reply);
     default:
@@ -241,10 +281,16 @@ void cs_control_serve(struct cs_manager *m, uint32_t process)
     if (got < 0 && errno == EAGAIN)
         return;
     if (got != sizeof q) { /* gone, or not one of us */
-        cs_control_drop(m, process);
+        for (uint32_t i = 0; i < CS_ENDPOINTS; i++)
+            if (m->endpoint[i].used && m->endpoint[i].process == process)
+                send_last(m, &m->endpoint[i]);
+        if (m->process[process] >= 0)
+            cs_control_drop(m, process);
         return;
     }
     count = answer(m, process, &q, &reply, fds);
+    if (m->process[process] < 0)
+        return;
     if (count < 0) {
         reply.error = count;
         count = 0;

@@ -114,7 +114,7 @@ int cs_manager_open(struct cs_manager **out, const struct cs_manager_config *c, 
     m->listener = m->doorbell = -1;
     m->next_port = 49152;
     memset(m->process, -1, sizeof m->process);
-    for (int i = 0; i < CS_ENDPOINTS; i++)
+    for (uint32_t i = 0; i < CS_ENDPOINTS; i++)
         m->endpoint[i].doorbell = m->endpoint[i].kernel_socket = -1;
     name_counters(m);
 
@@ -173,7 +173,7 @@ static uint32_t readers_backlog(struct cs_manager *m, uint32_t *worst)
 {
     uint32_t sum = 0;
     *worst = 0;
-    for (int i = 0; i < CS_ENDPOINTS; i++) {
+    for (uint32_t i = 0; i < m->endpoints; i++) {
         struct cs_endpoint *e = &m->endpoint[i];
         if (!e->used)
             continue;
@@ -194,7 +194,7 @@ static uint32_t readers_backlog(struct cs_manager *m, uint32_t *worst)
 static void ring_readers(struct cs_manager *m, bool crowded)
 {
     const uint64_t one = 1;
-    for (int i = 0; i < CS_ENDPOINTS; i++) {
+    for (uint32_t i = 0; i < m->endpoints; i++) {
         struct cs_endpoint *e = &m->endpoint[i];
         if (!e->used)
             continue;
@@ -212,7 +212,7 @@ static bool pass(struct cs_manager *m, bool take_in)
     bool worked = false;
     for (uint32_t i = 0; take_in && i < m->interfaces; i++)
         worked |= cs_receive_pass(m, m->interface[i]);
-    for (int i = 0; i < CS_ENDPOINTS; i++)
+    for (uint32_t i = 0; i < m->endpoints; i++)
         if (m->endpoint[i].used)
             worked |= cs_send_pass(m, &m->endpoint[i]);
     return worked;
@@ -233,10 +233,10 @@ static int kick(struct cs_manager *m, uint32_t backlog)
 static bool announce_sleep(struct cs_manager *m)
 {
     bool ready = false;
-    for (int i = 0; i < CS_ENDPOINTS; i++)
+    for (uint32_t i = 0; i < m->endpoints; i++)
         if (m->endpoint[i].used)
             cs_ring_wait(&m->endpoint[i].tx);
-    for (int i = 0; i < CS_ENDPOINTS; i++)
+    for (uint32_t i = 0; i < m->endpoints; i++)
         if (m->endpoint[i].used)
             ready |= cs_ring_ready(&m->endpoint[i].tx) > 0;
     return ready;
@@ -259,12 +259,12 @@ static int sleep_until_work(struct cs_manager *m, bool crowded)
         }
     bool again = announce_sleep(m) && !m->held_back;
     int ready = poll(fds, count, again ? 0 : crowded || m->held_back ? RETRY_MS : IDLE_MS);
-    for (int i = 0; i < CS_ENDPOINTS; i++)
+    for (uint32_t i = 0; i < m->endpoints; i++)
         if (m->endpoint[i].used)
             cs_ring_awake(&m->endpoint[i].tx);
     cs_count(m->wakeups, 1);
     if (ready <= 0)
-        return again ? 1 : ready < 0 && errno != EINTR ? -errno : ready;
+        return again ? 1 : ready < 0 && errno != EINTR ? -errno : 0;
     uint64_t rung;
     if (fds[0].revents && read(m->doorbell, &rung, sizeof rung) < 0) {
         /* somebody else's ring was taken with the last one */

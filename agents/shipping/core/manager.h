@@ -69,6 +69,7 @@ struct cs_manager {
     struct cs_interface *interface[CS_INTERFACES];
     uint32_t interfaces;
     struct cs_endpoint endpoint[CS_ENDPOINTS];
+    uint32_t endpoints; /* the highest that was ever used + 1: the loop looks no further */
     int process[CS_PROCESSES]; /* control socket or -1 */
     int listener, doorbell;
     uint32_t queue;

@@ -1,8 +1,9 @@
 /* libshipping: the Container Shipping calls of Anderson and Pasquale, CS95-441, Table 1.
  *
  * A container is one or more pages of a host's pool, owned by exactly one process. cs_read produces
- * containers, cs_write consumes them; nothing is mapped unless asked. A container that was given away
- * is refused with -EPERM, a stale or made-up identifier with -EBADF.
+ * containers, cs_write consumes them; nothing is mapped unless asked. A container that the
+ * caller does not own (it gave it away; another generation of the page) is refused with -EPERM, an identifier that
+ * names no page with -EBADF.
  *
  * Every call returns a count or 0, or a negative errno value; the library never prints or exits. A
  * process has one attachment (its host's manager is its "kernel"), used from one thread at a time. */
@@ -31,7 +32,7 @@ struct cs_args {
 };
 
 /* Read the next message from fd: at most size bytes in at most maxcon containers, which the caller then
- * owns. Data that does not fit is cut off, as recv(2) does, and counted. Returns the number of containers. */
+ * owns. Data that does not fit is cut off, as recv(2) does. Returns the number of containers. */
 int cs_read(int fd, int size, int maxcon, struct cs_args *args, int options);
 
 /* Give count containers to fd as one message, bytes [offs[i], offs[i] + lens[i]) of each. Returns 0.
@@ -50,7 +51,8 @@ int cs_free(int count, const int *cids);
 int cs_attach(const char *manager_socket);
 void cs_detach(void);
 
-/* A UDP endpoint. Addresses and ports in host byte order; remote 0 accepts from anyone and cannot write.
+/* A UDP endpoint. Addresses and ports in host byte order; remote 0 accepts from anyone and cannot write
+ * (-EDESTADDRREQ).
  * queue: datagrams that may wait in the endpoint. timeout_ms: how long a blocking call waits before
  * -ETIMEDOUT (-1: for ever). Returns fd, a descriptor that polls readable when a sleeping reader has work. */
 int cs_open_udp(uint32_t local, uint16_t local_port, uint32_t remote, uint16_t remote_port, int queue,
