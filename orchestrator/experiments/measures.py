@@ -27,21 +27,17 @@ def loss(source: Mapping[str, Any], sink: Mapping[str, Any]) -> float:
     return 1 - int(sink["unique_measured"]) / sent if sent else 0.0
 
 
-def throughput_mbps(
-    source: Mapping[str, Any], sink: Mapping[str, Any], datagram_bytes: int, slack_s: float
-) -> float:
-    """Payload that arrived, per second of the time in which it was delivered.
+def throughput_mbps(source: Mapping[str, Any], sink: Mapping[str, Any], datagram_bytes: int) -> float:
+    """Payload of the different datagrams that arrived during the source's measured interval, per second.
 
-    The datagrams are those sent in the measured interval [t0, t1). They are delivered from the arrival of
-    the first to that of the last. While queues fill, this takes longer than sending them did, and to
-    divide by t1 - t0 would count the queue's capacity as throughput (1024 datagrams are 12 Mb/s of a 3 s
-    interval). So the growth of the delay is added to the interval, as far as it exceeds `slack_s`: a host
-    with a CPU budget delivers in bursts, once per period, which moves both arrivals by up to a period and
-    is no growth.
+    By time of arrival, not by which datagrams they are: while queues fill or empty, these differ by a queue.
+    The sink counts arrivals in bins of `bin_ns`; of the bins at both ends the part inside the interval
+    counts.
     """
-    measured = (int(source["t1_ns"]) - int(source["t0_ns"])) / 1e9
-    if not int(sink["unique_measured"]):
-        return 0.0
-    delivered = (int(sink["last_measured_ns"]) - int(sink["first_measured_ns"])) / 1e9
-    growth = max(0.0, delivered - measured - slack_s)
-    return int(sink["unique_measured"]) * datagram_bytes * 8 / (measured + growth) / 1e6
+    t0, t1, width = int(source["t0_ns"]), int(source["t1_ns"]), int(sink["bin_ns"])
+    arrived = 0.0
+    for number, count in enumerate(sink["bin"]):
+        start = int(sink["bin0_ns"]) + number * width
+        inside = min(start + width, t1) - max(start, t0)
+        arrived += count * max(0, inside) / width
+    return arrived * datagram_bytes * 8 / (t1 - t0) * 1e3 if t1 > t0 else 0.0
