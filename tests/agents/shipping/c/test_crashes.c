@@ -1,0 +1,218 @@
+/* Processes that die, stop or misbehave: what the others see, and how soon. */
+#define _GNU_SOURCE
+#include "host.h"
+
+#include <sched.h>
+
+/* A second process on the same host. It says so on a pipe when it has done what the test wants, and waits. */
+static pid_t neighbour(void (*what)(void))
+{
+    int said[2];
+    char word;
+    CHECK_EQ(pipe(said), 0);
+    pid_t pid = child();
+    if (pid == 0) {
+        cs_detach(); /* a copy of ours; the socket stays open in the parent */
+        CHECK_EQ(cs_attach(host.socket), 0);
+        what();
+        CHECK_EQ(write(said[1], "!", 1), 1);
+        for (;;)
+            pause();
+    }
+    close(said[1]);
+    CHECK_EQ(read(said[0], &word, 1), 1);
+    close(said[0]);
+    return pid;
+}
+
+static void end_of(pid_t pid)
+{
+    CHECK_EQ(kill(pid, SIGKILL), 0);
+    CHECK_EQ(waitpid(pid, NULL, 0), pid);
+}
+
+TEST(a_dead_manager_is_noticed_by_a_sleeping_reader)
+{
+    host_start();
+    int fd = host_open(HOST_PORT, 30000), cid;
+    struct cs_args args = {.cids = &cid};
+    pid_t killer = child();
+    if (killer == 0) {
+        poll(NULL, 0, 100); /* the reader may as well not sleep yet; then it notices at once */
+        kill(host.manager, SIGKILL);
+        _exit(0);
+    }
+    uint64_t before = now_ms();
+    CHECK_EQ(cs_read(fd, 10, 1, &args, 0), -EPIPE);
+    CHECK(now_ms() - before < 100 + SOON_MS);
+    CHECK_EQ(waitpid(killer, NULL, 0), killer);
+    CHECK_EQ(waitpid(host.manager, NULL, 0), host.manager);
+    CHECK_EQ(cs_alloc(1, NULL, 0), -EPIPE);
+    CHECK_EQ(cs_open_udp(frame_us.ip, 1, 0, 0, 64, 0), -EPIPE);
+    cs_detach();
+    unlink(host.socket);
+    rmdir(host.directory);
+}
+
+TEST(a_dead_manager_is_noticed_by_a_writer_that_is_held_back)
+{
+    host_start();
+    int fd = host_open(HOST_PORT, 30000), zero = 0, one = 1, err = 0;
+    CHECK_EQ(kill(host.manager, SIGKILL), 0);
+    CHECK_EQ(waitpid(host.manager, NULL, 0), host.manager);
+    uint64_t before = now_ms();
+    for (int i = 0; err == 0 && i < 1000; i++) {
+        int cid = cs_alloc(1, NULL, 0);
+        err = cid < 0 ? cid : cs_write(fd, 1, &cid, &zero, &one, 0);
+    }
+    CHECK_EQ(err, -EPIPE);
+    CHECK(now_ms() - before < SOON_MS);
+    cs_detach();
+    unlink(host.socket);
+    rmdir(host.directory);
+}
+
+static void take_much(void)
+{
+    int fd = host_open(HOST_PORT, SOON_MS), cids[8], sum = 0;
+    struct cs_args args = {.cids = cids};
+    for (int i = 0; i < 5; i++)
+        station_send(HOST_PORT, 4300);
+    while (sum < 6) {
+        int n = cs_read(fd, FRAME_MAX, 8, &args, 0);
+        CHECK(n > 0);
+        sum += n;
+    }
+    for (int i = 0; i < 100; i++)
+        CHECK(cs_alloc(4096, NULL, 0) > 0);
+    CHECK(cs_alloc(50000, NULL, 0) > 0);
+    WITHIN(SOON_MS, counted("containers_owned") == 10 + 128 + 1);
+}
+
+TEST(what_a_killed_process_held_comes_back_within_a_second)
+{
+    host_start();
+    uint64_t free = counted("containers_free");
+    pid_t pid = neighbour(take_much);
+    CHECK_EQ(counted("containers_owned"), 10 + 128 + 1);
+    CHECK_EQ(kill(pid, SIGKILL), 0);
+    WITHIN(SOON_MS, counted("containers_owned") == 0 && counted("containers_free") == free);
+    CHECK_EQ(waitpid(pid, NULL, 0), pid);
+    CHECK_EQ(counted("containers_reclaimed"), 10 + 128 + 1);
+    CHECK_EQ(counted("drop_closed"), 2); /* the datagrams it had not read */
+    CHECK_EQ(counted("containers_receiving"), 2 * HOST_QUEUE);
+    host_end();
+}
+
+static void listen_only(void)
+{
+    host_open(HOST_PORT + 1, -1);
+}
+
+/* More than fits into its queue, and more than the manager keeps pages for. */
+static void flood(int count)
+{
+    for (int i = 0; i < count; i++) {
+        station_send(HOST_PORT + 1, 100);
+        if (i % 32 == 31) {
+            uint64_t seen = (uint64_t)i + 1;
+            WITHIN(5 * SOON_MS, counted("datagrams_in") + counted("drop_endpoint_queue") + counted("drop_wire_no_page") >= seen);
+        }
+    }
+}
+
+static void check_others_read(int count)
+{
+    int fd = host_open(HOST_PORT, SOON_MS), cid;
+    struct cs_args args = {.cids = &cid};
+    for (int i = 0; i < count; i++) {
+        station_send(HOST_PORT, 10);
+        CHECK_EQ(cs_read(fd, 10, 1, &args, 0), 1);
+        CHECK_EQ(cs_free(1, &cid), 0);
+    }
+}
+
+TEST(a_stopped_reader_does_not_stop_the_others)
+{
+    host_start();
+    pid_t pid = neighbour(listen_only);
+    CHECK_EQ(kill(pid, SIGSTOP), 0);
+    flood(HOST_QUEUE);
+    check_others_read(100);
+    end_of(pid);
+    host_end();
+}
+
+TEST(a_stopped_reader_with_a_full_queue_does_not_stop_the_others)
+{
+    host_start();
+    pid_t pid = neighbour(listen_only);
+    CHECK_EQ(kill(pid, SIGSTOP), 0);
+    flood(4 * HOST_QUEUE);
+    check_others_read(100);
+    end_of(pid);
+    host_end();
+}
+
+/* It writes all the time, so that the manager is woken all the time. */
+static void write_on_and_on(void)
+{
+    if (fork() > 0)
+        return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    cs_detach();
+    CHECK_EQ(cs_attach(host.socket), 0);
+    int fd = host_open(HOST_PORT + 2, -1), zero = 0, one = 1;
+    for (;;) {
+        int cid = cs_alloc(1, NULL, 0);
+        if (cid <= 0 || cs_write(fd, 1, &cid, &zero, &one, 0) < 0)
+            _exit(0);
+        poll(NULL, 0, 0);
+        sched_yield();
+    }
+}
+
+TEST(a_stopped_reader_and_a_busy_writer_do_not_stop_the_others)
+{
+    uint8_t payload[FRAME_MAX];
+    host_start();
+    pid_t stopped = neighbour(listen_only), writer = neighbour(write_on_and_on);
+    CHECK(station_receive(payload, SOON_MS) == 1);
+    CHECK_EQ(kill(stopped, SIGSTOP), 0);
+    pid_t drain = child(); /* takes what the writer sends off the wire */
+    if (drain == 0)
+        for (;;)
+            station_receive(payload, 1000);
+    flood(HOST_QUEUE + 64);
+    check_others_read(50);
+    end_of(drain);
+    end_of(writer);
+    end_of(stopped);
+    host_end();
+}
+
+/* Its side of the rings' memory, found by its name: it has no other way to break the rules. */
+static void break_the_ring(void)
+{
+    host_open(HOST_PORT + 1, -1);
+    char line[512], *at;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    CHECK(maps);
+    while (fgets(line, sizeof line, maps))
+        if ((at = strstr(line, "transship-endpoint"))) {
+            struct cs_ring_shared *rx = (struct cs_ring_shared *)strtoull(line, NULL, 16); // NOLINT
+            atomic_store(&rx->consumed, 123456789);
+        }
+    fclose(maps);
+    station_send(HOST_PORT + 1, 10);
+}
+
+TEST(a_process_that_breaks_its_ring_is_cut_off_and_nobody_else)
+{
+    host_start();
+    pid_t pid = neighbour(break_the_ring);
+    WITHIN(SOON_MS, counted("containers_reclaimed") == 0 && counted("drop_endpoint_queue") + counted("drop_no_port") >= 1);
+    check_others_read(20);
+    end_of(pid);
+    host_end();
+}

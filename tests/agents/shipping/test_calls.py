@@ -1,0 +1,15 @@
+"""The six calls through a real manager process, on a wire that is a pair of sockets."""
+
+import pytest
+
+from tests.agents.shipping.programs import CORE, MEMORY, NET, Workshop, behaviours, run
+
+
+@pytest.mark.parametrize("test", behaviours("test_calls"))
+def test_call(workshop: Workshop, test: str) -> None:
+    run(workshop.build("test_calls", [*CORE, *NET], MEMORY, "fake_wire"), test)
+
+
+@pytest.mark.parametrize("test", behaviours("test_crashes"))
+def test_crash(workshop: Workshop, test: str) -> None:
+    run(workshop.build("test_crashes", [*CORE, *NET], MEMORY, "fake_wire"), test)
