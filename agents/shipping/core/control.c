@@ -69,8 +69,10 @@ void cs_endpoint_close(struct cs_manager *m, struct cs_endpoint *e)
 static void take_back(struct cs_manager *m, const struct cs_endpoint *e, uint32_t cid)
 {
     int64_t page = cs_pool_check(&m->pool, cid, 0, 0, (uint16_t)(e->process + 1));
-    if (page >= 0)
-        cs_pool_give(&m->pool, (uint32_t)page);
+    if (page < 0)
+        return;
+    cs_pool_give(&m->pool, (uint32_t)page);
+    cs_count(m->reclaimed, 1);
 }
 
 /* Datagrams that the process had not taken or that we had not sent are lost with the endpoint, by name. */
