@@ -79,8 +79,9 @@ int io_container_map(struct io_channel *c, const struct io_message *m, void **ad
 int io_container_alloc(struct io_channel *c, int size, struct io_message *m)
 {
     (void)c;
+    int left = size, off = HEADROOM;
     m->parts = 0;
-    for (int left = size, off = HEADROOM; left > 0; off = 0) {
+    do { /* an empty datagram is a message too */
         int len = left < CS_PAGE_SIZE - off ? left : CS_PAGE_SIZE - off;
         int cid = m->parts < IO_PARTS ? cs_alloc(CS_PAGE_SIZE, NULL, 0) : -EMSGSIZE;
         if (cid < 0) {
@@ -89,7 +90,8 @@ int io_container_alloc(struct io_channel *c, int size, struct io_message *m)
         }
         m->part[m->parts++] = (struct io_part){cid, off, len};
         left -= len;
-    }
+        off = 0;
+    } while (left > 0);
     return 0;
 }
 
