@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import json
+import math
 import os
 import sys
 import threading
@@ -24,6 +25,10 @@ from agents.shipping._shipping import ffi, lib
 
 LOOK_AROUND_MS = 100
 """How often a blocked loop looks at its stop flag."""
+MAX_SIZE = 65507
+"""Bytes in the largest UDP datagram (RFC 768 over RFC 791)."""
+MAX_QUEUE = 65536
+"""Datagrams that may wait, at most (core/control.c)."""
 
 
 HEADER_BYTES = 28
@@ -41,6 +46,22 @@ def need(params: dict[str, Any], name: str, kind: type | tuple[type, ...], allow
     value = params.get(name)
     if isinstance(value, bool) or not isinstance(value, kind):
         raise Refused(f"params.{name}: {value!r} given, {allowed} expected")
+    return value
+
+
+def whole(params: dict[str, Any], name: str, default: int, lowest: int, highest: int) -> int:
+    """The parameter of that name, a whole number from lowest to highest, or Refused."""
+    value = params.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+        raise Refused(f"params.{name}: {value!r} given, a whole number from {lowest} to {highest} expected")
+    return value
+
+
+def above_zero(params: dict[str, Any], name: str, unit: str) -> float:
+    """The parameter of that name, a finite number above zero, or Refused."""
+    value = float(need(params, name, (int, float), f"a number of {unit}"))
+    if not 0 < value < math.inf:
+        raise Refused(f"params.{name}: {value!r} given, a number of {unit} above zero expected")
     return value
 
 
@@ -81,8 +102,8 @@ class Library:
         into.local, into.local_port = address(need(params, local, str, "an address"), local)
         if remote is not None:
             into.remote, into.remote_port = address(need(params, remote, str, "an address"), remote)
-        into.queue = int(params.get("queue_datagrams", 1024))
-        into.size = int(params.get("size", 65507))
+        into.queue = whole(params, "queue_datagrams", 1024, 1, MAX_QUEUE)
+        into.size = whole(params, "size", MAX_SIZE, 1, MAX_SIZE)
         into.timeout_ms = LOOK_AROUND_MS
         if ops.on_our_stack:
             path = ffi.new("char[]", need(params, "manager_socket", str, "a path").encode())
@@ -116,10 +137,9 @@ def source(library: Library, system: str, params: dict[str, Any]) -> dict[str, A
     config, result = ffi.new("struct ts_source_config *"), ffi.new("struct ts_source_result *")
     library.io(ops, params, "local", "remote", config.io)
     config.flow = need(params, "flow", int, "a number")
-    rate = need(params, "rate_mbps", (int, float), "a number of Mb/s")
-    config.datagrams_per_second = rate * 1e6 / 8 / config.io.size
+    config.datagrams_per_second = above_zero(params, "rate_mbps", "Mb/s") * 1e6 / 8 / config.io.size
     config.warmup_ns = int(params.get("warmup_s", 0) * 1e9)
-    config.duration_ns = int(need(params, "duration_s", (int, float), "a number of seconds") * 1e9)
+    config.duration_ns = int(above_zero(params, "duration_s", "seconds") * 1e9)
     check(lib.ts_source(ops, config, library.control, library.counters, result), f"source over {system}")
     answer = fields(result)
     seconds = (answer["t1_ns"] - answer["t0_ns"]) / 1e9
@@ -175,7 +195,7 @@ def manager(library: Library, system: str, params: dict[str, Any]) -> dict[str, 
     config.interfaces = len(interfaces)
     config.socket = need(params, "socket", str, "a path").encode()
     config.backend = params.get("backend", "auto").encode()
-    config.queue = int(params.get("queue_datagrams", 1024))
+    config.queue = whole(params, "queue_datagrams", 1024, 1, MAX_QUEUE)
     made, error = ffi.new("struct cs_manager **"), ffi.new("char[]", 256)
     if lib.cs_manager_open(made, config, library.counters, error, len(error)) < 0:
         raise Refused(ffi.string(error).decode())
@@ -248,7 +268,7 @@ def main() -> int:
         finally:
             over.set()
             herald.join()
-    except (Refused, OSError, KeyError, TypeError, ValueError, OverflowError) as error:
+    except (Refused, OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         say(
             event="error",
             message=str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}",
