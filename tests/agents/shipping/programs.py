@@ -38,11 +38,8 @@ class Workshop:
             target = self.directory / program
             sources = [HERE / f"{name}.c" for name in (program, *more)] + [LIBRARY / name for name in library]
             includes = [f"-I{LIBRARY}", f"-I{LIBRARY / 'include'}", f"-I{LIBRARY / 'core'}"]
-            subprocess.run(
-                ["gcc", "-std=gnu11", "-O1", "-g", *WARNINGS, *sanitizer, *includes]
-                + ["-o", str(target), *map(str, sources), "-lpthread"],
-                check=True,
-            )
+            options = ["-std=gnu11", "-O1", "-g", *WARNINGS, *sanitizer, *includes]
+            subprocess.run(["gcc", *options, "-o", str(target), *map(str, sources), "-lpthread"], check=True)
             self._built[program] = target
         return self._built[program]
 

@@ -1,4 +1,4 @@
-"""Hostile frames, descriptors and requests: the same ones every time, under the sanitizers, without a network."""
+"""Hostile frames, descriptors and requests: the same ones every time, under the sanitizers, no network."""
 
 import pytest
 

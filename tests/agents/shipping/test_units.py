@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.agents.shipping.programs import MEMORY, THREADS, Workshop, run, behaviours
+from tests.agents.shipping.programs import MEMORY, THREADS, Workshop, behaviours, run
 
 PARTS = {
     "test_ring": [],

@@ -1,0 +1,108 @@
+"""A workload that cannot be done says so in one line that names the field; it never ends without a word."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from agents.shipping.counters import SEGMENT_BYTES
+from agents.workload import systems
+
+SOURCE = {
+    "local": "127.0.0.1",
+    "remote": "127.0.0.1:9",
+    "size": 100,
+    "rate_mbps": 1,
+    "duration_s": 0.1,
+    "flow": 1,
+}
+SINK = {"local": "127.0.0.1:0", "flow": 1}
+INTERFACE = {"name": "no-such", "mac": "02:00:00:00:00:01", "address": "10.1.0.1", "prefix": 24, "mtu": 1500}
+MANAGER = {"interfaces": [INTERFACE], "socket": "/tmp/transship-no-such/manager"}
+
+
+def answer(first_line: str) -> tuple[int, list[dict[str, Any]]]:
+    """The exit code and the events of a workload process that is told this; its stdin then ends."""
+    fd = os.memfd_create("counters")
+    os.ftruncate(fd, SEGMENT_BYTES)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "agents.workload", "--counters-fd", str(fd)],
+            input=first_line + "\n",
+            pass_fds=[fd],
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+    finally:
+        os.close(fd)
+    assert done.stderr == ""
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def spec(workload: str, params: Any, system: Any = "linux") -> str:
+    return json.dumps({"workload": workload, "system": system, "params": params})
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("", ""),
+        ("not json", ""),
+        ("[]", ""),
+        ("7", ""),
+        ('{"workload": "sink"}', "system"),
+        (spec("teleporter", {}), "one of source, forwarder, sink, manager, hog expected"),
+        (spec("sink", SINK, "carrier-pigeon"), "one of linux, linux-batch, copy, shipping expected"),
+        (spec("sink", SINK, 7), ""),
+        (spec("sink", {"flow": 1}), "params.local: None given"),
+        (spec("sink", {"local": "127.0.0.1:9"}), "params.flow: None given"),
+        (spec("sink", SINK, "shipping"), "params.manager_socket: None given"),
+        (spec("sink", SINK | {"manager_socket": "/tmp/transship-no-such"}, "copy"), "No such file"),
+        (spec("sink", SINK | {"local": "somewhere:9000"}), "params.local: 'somewhere:9000' given"),
+        (spec("sink", SINK | {"local": "10.1.0.1:65536"}), "params.local"),
+        (spec("sink", SINK | {"local": "10.1.0.1:-1"}), "params.local"),
+        (spec("sink", SINK | {"local": "$(touch x)"}), "params.local"),
+        (spec("sink", SINK | {"flow": -1}), ""),
+        (spec("sink", SINK | {"size": 0}), "params.size"),
+        (spec("sink", SINK | {"size": "big"}), "params.size"),
+        (spec("sink", SINK | {"queue_datagrams": -1}), "params.queue_datagrams"),
+        (spec("sink", None), ""),
+        (spec("source", SOURCE | {"size": 0}), "params.size"),
+        (spec("source", SOURCE | {"size": 70000}), "params.size"),
+        (spec("source", SOURCE | {"rate_mbps": 0}), "params.rate_mbps"),
+        (spec("source", SOURCE | {"rate_mbps": -5}), "params.rate_mbps"),
+        (spec("source", SOURCE | {"rate_mbps": float("nan")}), "params.rate_mbps"),
+        (spec("source", SOURCE | {"rate_mbps": "fast"}), "params.rate_mbps"),
+        (spec("source", SOURCE | {"duration_s": float("inf")}), ""),
+        (spec("source", SOURCE | {"duration_s": None}), "params.duration_s"),
+        (spec("forwarder", {"local": "127.0.0.1:0", "out_local": "127.0.0.1"}), "params.remote: None given"),
+        (spec("manager", {}), "params.interfaces: None given"),
+        (spec("manager", MANAGER | {"interfaces": []}), "params.interfaces: 0 given"),
+        (spec("manager", MANAGER | {"interfaces": [INTERFACE] * 9}), "params.interfaces: 9 given"),
+        (spec("manager", MANAGER | {"interfaces": [{}]}), "name"),
+        (spec("manager", MANAGER | {"interfaces": [INTERFACE | {"mac": 7}]}), ""),
+        (spec("manager", MANAGER | {"backend": "pigeon"}), "attach to the interfaces"),
+        (spec("manager", MANAGER | {"queue_datagrams": 0}), "params.queue_datagrams"),
+    ],
+)
+def test_what_cannot_be_done_is_one_error(line: str, words: str) -> None:
+    code, events = answer(line)
+    assert code == 1
+    assert [event["event"] for event in events] == ["error"]
+    assert words in events[0]["message"]
+
+
+def test_the_end_of_stdin_stops_a_workload() -> None:
+    code, events = answer(spec("sink", SINK))
+    assert code == 0
+    assert events[-1]["event"] == "done"
+
+
+def test_the_table_lists_exactly_the_systems_there_are() -> None:
+    assert systems() == ["linux", "linux-batch", "copy", "shipping"]
