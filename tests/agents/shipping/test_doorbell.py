@@ -43,13 +43,18 @@ def seen(state: State, stores: tuple[Store, ...], name: str) -> int:
     return int(getattr(state, name))
 
 
+def write(state: State, store: Store) -> State:
+    word, value = store
+    return state._replace(produced=value) if word == "produced" else state._replace(waiting=value)
+
+
 def flushes(state: State) -> Iterator[State]:
     if state.producer_stores:
-        (word, value), *rest = state.producer_stores
-        yield state._replace(**{word: value}, producer_stores=tuple(rest))
+        oldest, *rest = state.producer_stores
+        yield write(state, oldest)._replace(producer_stores=tuple(rest))
     if state.consumer_stores:
-        (word, value), *rest = state.consumer_stores
-        yield state._replace(**{word: value}, consumer_stores=tuple(rest))
+        oldest, *rest = state.consumer_stores
+        yield write(state, oldest)._replace(consumer_stores=tuple(rest))
 
 
 def producer(state: State, fenced: bool) -> Iterator[State]:
