@@ -44,6 +44,7 @@ void cs_control_accept(struct cs_manager *m)
         for (uint32_t i = 0; i < CS_PROCESSES; i++)
             if (m->process[i] < 0) {
                 m->process[i] = fd;
+                m->processes++;
                 return;
             }
     close(fd);
@@ -112,6 +113,7 @@ void cs_control_drop(struct cs_manager *m, uint32_t process)
     }
     close(m->process[process]);
     m->process[process] = -1;
+    m->processes--;
     cs_count(m->reclaimed, cs_pool_reclaim(&m->pool, (uint16_t)(process + 1)));
 }
 

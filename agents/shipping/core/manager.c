@@ -15,7 +15,7 @@ enum {
     IDLE_MS = 100,   /* statistics and the stop flag are looked at this often */
     RETRY_MS = 1,    /* the network or a reader holds us back: look again, should no doorbell come */
     CROWD = 128,     /* descriptors waiting for one reader: let it run before more are taken in */
-    STATISTICS = 512 /* busy passes between two looks at the kernel's counters */
+    STATISTICS = 512 /* busy passes between two looks at the kernel's counters and at the processes' sockets */
 };
 
 static const char *const drop_names[CS_DROPS - CS_PACKET_KINDS] = {
@@ -242,8 +242,8 @@ static bool announce_sleep(struct cs_manager *m)
     return ready;
 }
 
-/* Sleep until there is work. Returns poll's count: 0 when only time went by. */
-static int sleep_until_work(struct cs_manager *m, bool crowded)
+/* Sleep until there is work, or only look when busy. Returns poll's count: 0 when only time went by. */
+static int sleep_until_work(struct cs_manager *m, bool crowded, bool busy)
 {
     struct pollfd fds[2 + CS_INTERFACES + CS_PROCESSES];
     uint32_t who[CS_PROCESSES], count = 0, processes = 0;
@@ -257,7 +257,7 @@ static int sleep_until_work(struct cs_manager *m, bool crowded)
             who[processes++] = i;
             fds[count++] = (struct pollfd){.fd = m->process[i], .events = POLLIN};
         }
-    bool again = announce_sleep(m) && !m->held_back;
+    bool again = busy || (announce_sleep(m) && !m->held_back);
     int ready = poll(fds, count, again ? 0 : crowded || m->held_back ? RETRY_MS : IDLE_MS);
     for (uint32_t i = 0; i < m->endpoints; i++)
         if (m->endpoint[i].used)
@@ -286,22 +286,25 @@ int cs_manager_run(struct cs_manager *m, _Atomic int *stop)
         m->held_back = false;
         bool worked = pass(m, take_in);
         uint32_t backlog = readers_backlog(m, &worst);
-        int err = kick(m, backlog);
+        /* Waiting for a reader, and counting what waits for it against the host's queue, is only for one that
+         * has the host to itself: it must not stop the others' traffic. */
+        bool alone = m->processes <= 1;
+        int err = kick(m, alone ? backlog : 0);
         if (err < 0)
             return err;
-        bool crowded = worst >= CROWD;
+        bool crowded = alone && worst >= CROWD;
         ring_readers(m, crowded);
         if (++passes % STATISTICS == 0)
             read_statistics(m);
         take_in = !crowded;
-        if (worked)
+        if (worked && passes % STATISTICS != 0)
             continue;
         for (uint32_t i = 0; i < m->interfaces; i++)
             m->held_back |= m->interface[i]->netif.sending;
-        int woken = sleep_until_work(m, crowded);
+        int woken = sleep_until_work(m, crowded, worked);
         if (woken < 0)
             return woken;
-        if (woken == 0) { /* a reader that does not run must not stop the others' traffic */
+        if (woken == 0) { /* a reader that does not run must not stop all traffic: its queue fills, and counts */
             take_in = true;
             if (!crowded && !m->held_back)
                 read_statistics(m);

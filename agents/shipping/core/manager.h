@@ -71,6 +71,7 @@ struct cs_manager {
     struct cs_endpoint endpoint[CS_ENDPOINTS];
     uint32_t endpoints; /* the highest that was ever used + 1: the loop looks no further */
     int process[CS_PROCESSES]; /* control socket or -1 */
+    uint32_t processes;        /* attached now */
     int listener, doorbell;
     uint32_t queue;
     uint16_t packet_id, next_port;
