@@ -81,6 +81,7 @@ class Definition(Strict):
     offered_mbps: Positive
     systems: Annotated[list[str], Field(min_length=1)]
     hogs: Annotated[list[Hogs], Field(min_length=1)]
+    modern_hogs: Annotated[list[Hogs], Field(min_length=1)]
     wire_system: str
     published: list[Published]
     published_ratios: list[PublishedRatio]
@@ -97,7 +98,7 @@ class Definition(Strict):
             raise ValueError(f"{', '.join(sorted(unknown))}: not among the systems")
         if missing := [profile for profile in get_args(Profile) if profile not in self.topologies]:
             raise ValueError(f"{', '.join(missing)}: no topology for this profile")
-        for values in (self.systems, self.hogs):
+        for values in (self.systems, self.hogs, self.modern_hogs):
             if len(set(values)) != len(values):
                 raise ValueError(f"{values} names something twice")
         if (self.claim.of, self.claim.to) not in self.ratios:

@@ -54,14 +54,11 @@ def draw(result: Result, outcomes: Sequence[Outcome], title: str, source: str, p
     levels = list(dict.fromkeys(row.factors["hogs"] for row in result.rows))
     _bars(axes, result, outcomes, systems, levels)
     unit = result.rows[0].unit
-    if result.profile == "modern":
-        axes.set_ylabel(f"Highest lossless rate, {unit}")
-        axes.set_xticks([_place(0, i, len(systems)) for i in range(len(systems))], systems)
-    else:
-        axes.set_ylabel(f"Throughput, {unit}")
-        axes.set_xlabel("Competing processes on the middle workstation")
-        axes.set_xticks(range(len(levels)), [str(level) for level in levels])
-        _legend(axes, systems)
+    measured = "Highest lossless rate" if result.profile == "modern" else "Throughput"
+    axes.set_ylabel(f"{measured}, {unit}")
+    axes.set_xlabel("Competing processes on the middle workstation")
+    axes.set_xticks(range(len(levels)), [str(level) for level in levels])
+    _legend(axes, systems)
     axes.set_title(title, fontsize=11, color=INK, loc="left", wrap=True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

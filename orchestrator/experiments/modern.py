@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from itertools import product
 
 from orchestrator.experiments.plan import Plan
 from orchestrator.experiments.rings import bottleneck, probe_plan
@@ -26,6 +27,7 @@ class Highest:
 
     round: int
     system: str
+    hogs: int
     mbps: float
     limited_by: str | None
 
@@ -37,22 +39,24 @@ async def highest_rates(
     probe: Probe,
     report: Callable[[float], None],
 ) -> list[Highest]:
-    """One search per system and round. The systems take turns step by step, so that drift hits all alike.
+    """One search per load, system and round. At each load the systems take turns step by step, so that drift
+    hits all alike.
 
     `report` is told a guess of the steps that are left.
     """
     systems = deque(target.definition.systems)
+    levels = target.definition.modern_hogs
     found: list[Highest] = []
-    best: dict[str, float] = {}
+    best: dict[tuple[str, int], float] = {}
     usual_steps = 10.0
     number = 0
-    for round_ in range(plan.trials):
+    for round_, hogs in product(range(plan.trials), levels):
         searches = {
             system: RateSearch(
-                start=best.get(system, plan.search_start_mbps),
+                start=best.get((system, hogs), plan.search_start_mbps),
                 most=plan.search_max_mbps,
                 resolution=plan.search_resolution,
-                factor=NARROW if system in best else 2.0,
+                factor=NARROW if (system, hogs) in best else 2.0,
             )
             for system in systems
         }
@@ -64,7 +68,7 @@ async def highest_rates(
                 rate = search.rate
                 for _ in range(plan.search_attempts):
                     trial = await probe(
-                        Planned(number, round_, system, 0),
+                        Planned(number, round_, system, hogs),
                         replace(setting, offered_mbps=rate),
                         probe_plan(plan),
                     )
@@ -77,12 +81,12 @@ async def highest_rates(
                     limits[system] = limit
                 search.tell(rate, limit is None)
                 left = sum(one.steps_left for one in searches.values())
-                rounds_left = plan.trials - round_ - 1
-                report(left + rounds_left * len(systems) * usual_steps)
+                searches_left = plan.trials * len(levels) * len(systems) - len(found) - len(searches)
+                report(left + searches_left * usual_steps)
         usual_steps = steps / len(systems)
         for system, search in searches.items():
-            found.append(Highest(round_, system, search.best, limits[system]))
+            found.append(Highest(round_, system, hogs, search.best, limits[system]))
             if search.best:
-                best[system] = search.best
+                best[system, hogs] = search.best
         systems.rotate(-1)
     return found

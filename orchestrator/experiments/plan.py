@@ -41,6 +41,8 @@ class Plan:
     """Both are whole numbers of CPU periods: a budgeted host works in a burst at the start of each."""
 
     queue_min: int = 1024
+    queue_slices: float = 2.0
+    """Without a budget they hold what arrives while other processes have the CPU, twice."""
     queue_periods: float = 8.0
     """Queues of every system hold this many CPU periods' worth of datagrams, so that being throttled for
     a part of a period alone never overflows one."""
@@ -63,10 +65,8 @@ class Plan:
 
     def queue_datagrams(self, rate_mbps: float, datagram_bytes: int, budgeted: bool) -> int:
         """Capacity of each queue, the same for every system."""
-        period_s = (self.cpu_period_us if budgeted else self.slice_us) / 1e6
-        return max(
-            self.queue_min, math.ceil(self.queue_periods * period_s * rate_mbps * 1e6 / 8 / datagram_bytes)
-        )
+        away_us = self.queue_periods * self.cpu_period_us if budgeted else self.queue_slices * self.slice_us
+        return max(self.queue_min, math.ceil(away_us / 8 * rate_mbps / datagram_bytes))
 
 
 def plan_for(options: Options) -> Plan:

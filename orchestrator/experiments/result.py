@@ -93,7 +93,7 @@ def judge(
     cells: dict[Cell, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         cells[outcome.system, outcome.hogs].append(outcome)
-    levels = [0] if profile == "modern" else definition.hogs
+    levels = definition.modern_hogs if profile == "modern" else definition.hogs
     rows = [
         _row(definition, profile, cells[system, hogs], (system, hogs), seed, resamples)
         for hogs in levels
@@ -160,7 +160,8 @@ def _verdict(
     """Reproduced: the claim's system loses nothing without load, and is ahead as far as published under
     load."""
     claim = definition.claim
-    levels = [0] if profile == "modern" else [hogs for hogs in definition.hogs if hogs > 0]
+    measured = definition.modern_hogs if profile == "modern" else definition.hogs
+    levels = [hogs for hogs in measured if hogs > 0]
     needed = [(claim.of, hogs) for hogs in levels] + [(claim.to, hogs) for hogs in levels]
     if profile != "modern":
         needed.append((claim.of, claim.lossless_hogs))

@@ -151,7 +151,7 @@ class _Run:
 
         found = await highest_rates(self._target, setting, self._plan, self._trial, step)
         calibration.notes += _lower_bounds(found)
-        return [Outcome(one.round, one.system, 0, one.mbps, 0.0, one.mbps > 0) for one in found]
+        return [Outcome(one.round, one.system, one.hogs, one.mbps, 0.0, one.mbps > 0) for one in found]
 
     async def _trial(self, planned: Planned, setting: Setting, plan: Plan) -> Trial:
         flow = self._flow()
@@ -259,11 +259,12 @@ def _invalid_notes(trials: list[Trial], most: int = 5) -> list[str]:
 
 def _lower_bounds(found: list[Highest]) -> list[str]:
     """In `modern` the source or the wire may give out before the system does."""
-    limits: dict[str, set[str]] = {}
+    limits: dict[tuple[str, int], set[str]] = {}
     for one in found:
         if one.limited_by not in (None, "forwarder"):
-            limits.setdefault(one.system, set()).add(str(one.limited_by))
+            limits.setdefault((one.system, one.hogs), set()).add(str(one.limited_by))
     return [
-        f"modern: {system} may carry more than measured: first failed the {', the '.join(sorted(what))}"
-        for system, what in limits.items()
+        f"modern: {system} with {hogs} hogs may carry more than measured: first failed the "
+        f"{', the '.join(sorted(what))}"
+        for (system, hogs), what in limits.items()
     ]

@@ -190,7 +190,7 @@ def test_queues_hold_several_periods_of_the_cpu_budget() -> None:
     at_93m = plan.queue_datagrams(93, 4300, budgeted=True)
     assert at_93m >= 8 * plan.cpu_period_us / 1e6 * 93e6 / 8 / 4300
     at_3g = plan.queue_datagrams(3000, 4300, budgeted=False)
-    assert at_3g >= 8 * plan.slice_us / 1e6 * 3e9 / 8 / 4300
+    assert at_3g >= 2 * plan.slice_us / 1e6 * 3e9 / 8 / 4300
 
 
 def test_quick_is_one_trial_unless_told_otherwise() -> None:
