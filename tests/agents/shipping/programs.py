@@ -45,9 +45,11 @@ class Workshop:
 
 
 def run(program: Path, *arguments: str, seconds: float = 20) -> None:
-    """Run it; the test fails with its words, or is skipped if it says so."""
+    """Run it beside itself; the test fails with its words, or is skipped if it says so."""
     try:
-        done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=seconds)
+        done = subprocess.run(
+            [program, *arguments], cwd=program.parent, capture_output=True, text=True, timeout=seconds
+        )
     except subprocess.TimeoutExpired as late:
         pytest.fail(f"{program.name} {' '.join(arguments)} still ran after {seconds:g} s\n{late.stderr!r}")
     if done.returncode == SKIP:

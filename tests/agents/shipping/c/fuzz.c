@@ -22,7 +22,7 @@ enum { QUEUE = 32, BYSTANDER_PAGES = 24, BYSTANDER_PORT = 9000, HOSTILE_PORT = 9
 
 static struct cs_manager *m;
 static int wire; /* our end */
-static char directory[] = "/tmp/transship-fuzz-XXXXXX";
+static char directory[] = "fuzz-XXXXXX";
 
 struct peer {
     int control, endpoint;
@@ -324,6 +324,25 @@ TEST(any_descriptor_and_any_ring_index_harm_only_their_sender)
     finish();
 }
 
+/* A descriptor that nobody asked for must not stay open in the manager. */
+static void send_with_descriptor(int control, void *data, size_t bytes, int fd)
+{
+    union {
+        char bytes[CMSG_SPACE(sizeof fd)];
+        struct cmsghdr align;
+    } ancillary = {0};
+    struct iovec iov = {data, bytes};
+    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
+    if (fd >= 0) {
+        message.msg_control = ancillary.bytes;
+        message.msg_controllen = sizeof ancillary.bytes;
+        *CMSG_FIRSTHDR(&message) = (struct cmsghdr){
+            .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof fd)};
+        memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), &fd, sizeof fd);
+    }
+    CHECK_EQ(sendmsg(control, &message, 0), bytes);
+}
+
 TEST(any_bytes_on_the_managers_socket_harm_only_their_sender)
 {
     start();
@@ -363,7 +382,7 @@ TEST(any_bytes_on_the_managers_socket_harm_only_their_sender)
         }
         if (below(40) == 0)
             bytes = below(sizeof message);
-        CHECK_EQ(send(hostile.control, &message, bytes, 0), bytes);
+        send_with_descriptor(hostile.control, &message, bytes, below(4) == 0 ? wire : -1);
         cs_control_serve(m, hostile.slot);
         if (take_reply(hostile.control, &reply, fds)) {
             *(reply.error ? &refused : &answered) += 1;

@@ -99,7 +99,7 @@ static inline uint64_t counted(const char *name)
 static inline void host_start(void)
 {
     int ends[2], counters = memfd_create("counters", MFD_CLOEXEC), bytes = 4 << 20;
-    strcpy(host.directory, "/tmp/transship-host-XXXXXX");
+    strcpy(host.directory, "host-XXXXXX");
     CHECK(mkdtemp(host.directory));
     snprintf(host.socket, sizeof host.socket, "%s/manager", host.directory);
     CHECK_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);

@@ -3,6 +3,7 @@
 #include "host.h"
 
 #include <sched.h>
+#include <sys/un.h>
 
 /* A second process on the same host. It says so on a pipe when it has done what the test wants, and waits. */
 static pid_t neighbour(void (*what)(void))
@@ -151,6 +152,25 @@ TEST(a_stopped_reader_with_a_full_queue_does_not_stop_the_others)
     flood(4 * HOST_QUEUE);
     check_others_read(100);
     end_of(pid);
+    host_end();
+}
+
+TEST(more_processes_than_there_is_room_for_are_refused_and_the_others_stay)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int sockets[2 * CS_PROCESSES];
+    char byte;
+    host_start();
+    strcpy(address.sun_path, host.socket);
+    for (int i = 0; i < 2 * CS_PROCESSES; i++) {
+        sockets[i] = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+        CHECK_EQ(connect(sockets[i], (struct sockaddr *)&address, sizeof address), 0);
+    }
+    CHECK_EQ(recv(sockets[2 * CS_PROCESSES - 1], &byte, 1, 0), 0); /* hung up on */
+    check_others_read(20);
+    for (int i = 0; i < 2 * CS_PROCESSES; i++)
+        close(sockets[i]);
+    end_of(neighbour(listen_only)); /* and there is room again */
     host_end();
 }
 
