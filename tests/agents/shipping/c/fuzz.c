@@ -156,8 +156,7 @@ static void attach(struct peer *p)
 static void open_endpoint(struct peer *p, uint16_t port)
 {
     int fds[CS_REPLY_FDS];
-    struct cs_request q = {.call = CS_CALL_OPEN_UDP,
-                           .udp = {frame_us.ip, frame_them.ip, port, 5000, QUEUE}};
+    struct cs_request q = {.call = CS_CALL_OPEN_UDP, .udp = {frame_us.ip, frame_them.ip, port, 5000, QUEUE}};
     struct cs_reply reply = call(p, q, fds);
     CHECK_EQ(reply.error, 0);
     size_t ring = (cs_ring_bytes(reply.opened.rx_capacity) + 63) & ~(size_t)63;
