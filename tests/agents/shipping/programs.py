@@ -16,7 +16,9 @@ MEMORY = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 THREADS = ["-fsanitize=thread"]
 SKIP = 77
 
-CORE = [f"core/{name}.c" for name in ("pool", "calls", "control", "datapath", "manager", "counters")]
+CORE = [
+    f"core/{name}.c" for name in ("pool", "attach", "calls", "control", "datapath", "manager", "counters")
+]
 NET = [f"net/{name}.c" for name in ("packet_format", "arp", "packet")]
 
 

@@ -1,0 +1,160 @@
+/* Attach to the host's manager, open and close endpoints: the rare calls, over the manager's socket. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "cs.h"
+#include "process.h"
+
+struct cs_process cs_self;
+
+int cs_ask(struct cs_request *q, struct cs_reply *reply, int *fds)
+{
+    union {
+        char bytes[CMSG_SPACE(CS_REPLY_FDS * sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec iov = {reply, sizeof *reply};
+    struct msghdr message = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    int none[CS_REPLY_FDS];
+    if (!fds)
+        fds = none;
+    for (int i = 0; i < CS_REPLY_FDS; i++)
+        fds[i] = -1;
+    q->version = CS_LAYOUT_VERSION;
+    if (send(cs_self.control, q, sizeof *q, MSG_NOSIGNAL) != sizeof *q)
+        return -EPIPE;
+    ssize_t got;
+    do
+        got = recvmsg(cs_self.control, &message, MSG_CMSG_CLOEXEC);
+    while (got < 0 && errno == EINTR);
+    if (got != sizeof *reply)
+        return -EPIPE; /* the manager is gone */
+    struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+        memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
+    return reply->error;
+}
+
+int cs_attach(const char *manager_socket)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct cs_request q = {.call = CS_CALL_ATTACH};
+    struct cs_reply reply;
+    int fds[CS_REPLY_FDS], err;
+    if (cs_self.attached)
+        return -EISCONN;
+    if (strlen(manager_socket) >= sizeof address.sun_path)
+        return -ENAMETOOLONG;
+    strcpy(address.sun_path, manager_socket);
+    cs_self.data_fd = cs_self.doorbell = -1;
+    cs_self.control = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (cs_self.control < 0)
+        return -errno;
+    for (int i = 0; i < CS_OPEN_MAX; i++)
+        cs_self.open[i].fd = -1;
+    cs_self.attached = true;
+    if (connect(cs_self.control, (struct sockaddr *)&address, sizeof address) < 0)
+        err = -errno;
+    else
+        err = cs_ask(&q, &reply, fds);
+    if (err < 0)
+        goto fail;
+    cs_self.data_fd = fds[0];
+    cs_self.doorbell = fds[2];
+    cs_self.pages = reply.pool_pages;
+    void *table = mmap(NULL, cs_table_bytes(cs_self.pages), PROT_READ, MAP_SHARED, fds[1], 0);
+    close(fds[1]);
+    cs_self.table = table == MAP_FAILED ? NULL : table;
+    cs_self.owned = calloc(cs_self.pages, sizeof *cs_self.owned);
+    if (cs_self.table && cs_self.owned && cs_self.table->version == CS_LAYOUT_VERSION)
+        return 0;
+    err = -ENOMEM;
+fail:
+    cs_detach();
+    return err;
+}
+
+static void forget(struct cs_open *e)
+{
+    if (e->memory)
+        munmap(e->memory, e->bytes);
+    if (e->fd >= 0) {
+        cs_self.by_fd[e->fd] = 0;
+        close(e->fd);
+    }
+    *e = (struct cs_open){.fd = -1};
+}
+
+void cs_detach(void)
+{
+    if (!cs_self.attached)
+        return;
+    cs_flush();
+    for (int i = 0; i < CS_OPEN_MAX; i++)
+        forget(&cs_self.open[i]);
+    if (cs_self.table)
+        munmap((void *)(uintptr_t)cs_self.table, cs_table_bytes(cs_self.pages));
+    if (cs_self.data)
+        munmap(cs_self.data, (size_t)cs_self.pages * CS_PAGE_SIZE);
+    if (cs_self.data_fd >= 0)
+        close(cs_self.data_fd);
+    if (cs_self.doorbell >= 0)
+        close(cs_self.doorbell);
+    close(cs_self.control);
+    free(cs_self.owned);
+    memset(&cs_self, 0, sizeof cs_self);
+}
+
+int cs_open_udp(uint32_t local, uint16_t local_port, uint32_t remote, uint16_t remote_port, int queue, int timeout_ms)
+{
+    struct cs_request q = {.call = CS_CALL_OPEN_UDP, .udp = {local, remote, local_port, remote_port, (uint32_t)queue}};
+    struct cs_reply reply;
+    int fds[CS_REPLY_FDS], err, i = 0;
+    if (!cs_self.attached)
+        return -ENOTCONN;
+    while (i < CS_OPEN_MAX && cs_self.open[i].fd >= 0)
+        i++;
+    if (i == CS_OPEN_MAX)
+        return -EMFILE;
+    if ((err = cs_ask(&q, &reply, fds)) < 0)
+        return err;
+    struct cs_open *e = &cs_self.open[i];
+    size_t rx = (cs_ring_bytes(reply.opened.rx_capacity) + 63) & ~(size_t)63;
+    size_t bytes = rx + ((cs_ring_bytes(reply.opened.tx_capacity) + 63) & ~(size_t)63);
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fds[0], 0);
+    err = memory == MAP_FAILED ? -errno : fds[1] >= CS_MAX_FD ? -EMFILE : 0;
+    close(fds[0]);
+    if (err < 0) {
+        close(fds[1]);
+        q = (struct cs_request){.call = CS_CALL_CLOSE, .endpoint = reply.opened.endpoint};
+        cs_ask(&q, &reply, NULL);
+        return err;
+    }
+    *e = (struct cs_open){
+        .fd = fds[1], .number = reply.opened.endpoint, .memory = memory, .bytes = bytes, .timeout_ms = timeout_ms,
+        .has_peer = remote != 0};
+    cs_ring_init(&e->rx, memory, reply.opened.rx_capacity);
+    cs_ring_init(&e->tx, (char *)memory + rx, reply.opened.tx_capacity);
+    cs_self.by_fd[e->fd] = (uint8_t)(i + 1);
+    return e->fd;
+}
+
+int cs_close(int fd)
+{
+    struct cs_open *e = cs_find(fd);
+    struct cs_request q = {.call = CS_CALL_CLOSE};
+    struct cs_reply reply;
+    if (!e)
+        return -EBADF;
+    cs_flush();
+    q.endpoint = e->number;
+    forget(e);
+    return cs_ask(&q, &reply, NULL);
+}
