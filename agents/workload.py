@@ -231,13 +231,15 @@ def say(**event: Any) -> None:
 
 def obey(control: Any) -> None:
     """Take commands until the end of stdin, which means stop."""
-    for line in sys.stdin:
-        command = json.loads(line)
-        if command["command"] == "stop":
-            break
-        if command["command"] == "expect":
-            lib.ts_control_expect(control, command["count"])
-    lib.ts_control_stop(control)
+    try:
+        for line in sys.stdin:
+            command = json.loads(line)
+            if command["command"] == "stop":
+                break
+            if command["command"] == "expect":
+                lib.ts_control_expect(control, command["count"])
+    finally:  # also when a command makes no sense: nobody could be obeyed any more
+        lib.ts_control_stop(control)
 
 
 def announce(control: Any, over: threading.Event) -> None:

@@ -7,6 +7,7 @@
 
 #include "../core/pool.h"
 #include "frame.h"
+#include "io_system.h"
 #include "packet_format.h"
 
 struct cs_netif;

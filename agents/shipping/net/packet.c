@@ -39,20 +39,22 @@ static void packet_close(struct cs_netif *n)
 
 static int packet_open(struct cs_netif *n, uint32_t queue)
 {
+    if (n->mtu + CS_ETH_BYTES > 2 * (CS_PAGE_SIZE - HEADROOM))
+        return -EMSGSIZE; /* a frame is received into two pages */
     struct packet_state *s = calloc(1, sizeof *s);
     if (!s)
         return -ENOMEM;
     n->state = s;
     /* protocol 0: nothing arrives before bind, so no frame of another interface gets in */
     s->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int bytes = (int)(queue * 2 * CS_PAGE_SIZE), one = 1;
+    int bytes = (int)(queue * 2 * CS_PAGE_SIZE), send = IO_SEND_BUFFER, one = 1;
     struct sockaddr_ll address = {
         .sll_family = AF_PACKET,
         .sll_protocol = htons(ETH_P_ALL),
         .sll_ifindex = (int)if_nametoindex(n->name),
     };
     if (s->fd < 0 || setsockopt(s->fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes) < 0 ||
-        setsockopt(s->fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) < 0 ||
+        setsockopt(s->fd, SOL_SOCKET, SO_SNDBUFFORCE, &send, sizeof send) < 0 ||
         setsockopt(s->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof one) < 0 ||
         bind(s->fd, (struct sockaddr *)&address, sizeof address) < 0) {
         int err = -errno;

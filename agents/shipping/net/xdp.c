@@ -127,8 +127,8 @@ static int xdp_open(struct cs_netif *n, uint32_t queue)
             err = xsk_socket__create(&s->socket, n->name, 0, s->umem, &s->rx, &s->tx, &config);
     }
     if (!err) {
-        /* what is queued in the network is charged to the socket until it has left: room for all of it */
-        int bytes = (int)(queue * 2 * CS_PAGE_SIZE);
+        /* what is queued in the network is charged to the socket until it has left */
+        const int bytes = IO_SEND_BUFFER;
         if (setsockopt(xsk_socket__fd(s->socket), SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) < 0)
             err = -errno;
     }
