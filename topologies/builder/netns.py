@@ -80,6 +80,15 @@ def create_namespace(name: str) -> None:
         _set(f"/proc/sys/net/{file}", value)
 
 
+def keep_while_resolving(interfaces: list[str]) -> None:
+    """Let the calling thread's namespace keep what waits for ARP, as much as a sender may have on its way.
+
+    By default it keeps 208 KiB and drops the rest, counted only for the machine as a whole (arp(7)).
+    """
+    for name in interfaces:
+        _set(f"/proc/sys/net/ipv4/neigh/{name}/unres_qlen_bytes", str(16 << 20))
+
+
 def enter_namespace(name: str) -> None:
     """Put the calling thread, which must be one of `in_thread`, into the namespace called `name`."""
     descriptor = os.open(NETNS_DIR / name, os.O_RDONLY | os.O_CLOEXEC)
