@@ -55,7 +55,7 @@ class Plan:
     search_attempts: int = 2
     """A rate has failed when it failed so often in a row: one hiccup of the machine must not end a search."""
     search_step_s: float = 0.6
-    headroom: float = 0.9
+    headroom: float = 0.75
     """Where source, sink or wire limit `scaled`, this part of what they carry is used: at their very limit
     every other trial would miss its load."""
     sustained_loss: float = 0.005

@@ -50,6 +50,12 @@ def test_a_sender_that_offers_more_is_held_back_and_loses_nothing(place: Place, 
     }
 
 
+def test_a_burst_to_a_station_nobody_has_asked_for_yet_loses_nothing(fddi: Record) -> None:
+    source, middle, _ = hosts(fddi)
+    flow = send(source, middle, "10.1.0.2", 0.02, 5000)
+    assert flow.sent > 100 and flow.missing() == []
+
+
 def test_two_stations_share_the_ring(fddi: Record) -> None:
     source, middle, _ = hosts(fddi)
     with ThreadPoolExecutor(2) as pool:
