@@ -28,7 +28,7 @@ from tests.support import wait_until
 pytestmark = pytest.mark.root
 
 OURS, THEIRS = (f"transship-t{os.getpid()}-{side}" for side in ("ours", "theirs"))
-MTU = 9000
+MTU = 7500
 SIZES = [0, 1, 17, 28, 1472, 3798, 3799, 4300, 7000]
 CLONE_NEWNET = 0x40000000
 SO_RCVBUFFORCE = 33
