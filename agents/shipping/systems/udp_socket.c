@@ -13,7 +13,7 @@
 struct io_buffers io_socket_buffers;
 
 /* What a waiting datagram is charged: kmalloc rounds the data up to a power of two (a 4300-byte one occupies
- * 8 KiB), and the skb itself comes on top. Measured with ss -m; too small a figure makes the queue short. */
+ * 8 KiB), and the skb itself comes on top. An estimate on the large side: too small a figure makes the queue short. */
 static int charge(uint32_t size)
 {
     uint32_t data = 1024;
