@@ -17,8 +17,9 @@ log = logging.getLogger(__name__)
 class Metronome:
     """A real-time thread for each of a host's CPUs, which wakes every half millisecond and does nothing.
 
-    What it costs is outside every budget and the same for every system; it has not been measured. Where real-time priority is refused (a control
-    group without a real-time share), budgets hold on average but not from moment to moment; that is logged.
+    What it costs is outside every budget and the same for every system; it has not been measured. Where
+    real-time priority is refused (a control group without a real-time share), budgets hold on average but
+    not from moment to moment; that is logged.
     """
 
     def __init__(self, cpus: Sequence[int]) -> None:
