@@ -19,7 +19,7 @@ ENDED_KEPT = 64
 RUNNING_LIMIT = 64
 ON_OUR_STACK = {"copy", "shipping"}
 NEED_A_MANAGER = {"source", "forwarder", "sink"}
-MANAGER_PARAMS = ("backend", "queue_datagrams")
+MANAGER_PARAMS = ("backend", "queue_datagrams", "segmentation")
 """Parameters of a workload that are meant for its host's manager as well."""
 
 
@@ -142,7 +142,7 @@ class Workloads:
                         f"params.{name}",
                     )
             return self._manager
-        self._manager_params = {"backend": "auto", **wanted}
+        self._manager_params = {"backend": "auto", "segmentation": True, **wanted}
         self._manager_socket.unlink(missing_ok=True)  # a killed manager leaves its socket
         manager = self._launch("manager", "stack")
         self._manager = manager

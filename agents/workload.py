@@ -196,6 +196,7 @@ def manager(library: Library, system: str, params: dict[str, Any]) -> dict[str, 
     config.socket = need(params, "socket", str, "a path").encode()
     config.backend = params.get("backend", "auto").encode()
     config.queue = whole(params, "queue_datagrams", 1024, 1, MAX_QUEUE)
+    config.segmentation = params.get("segmentation", True)
     made, error = ffi.new("struct cs_manager **"), ffi.new("char[]", 256)
     if lib.cs_manager_open(made, config, library.counters, error, len(error)) < 0:
         raise Refused(ffi.string(error).decode())

@@ -152,6 +152,7 @@ static int add_headers(struct cs_manager *m, struct cs_endpoint *e, struct cs_fr
     }
     struct cs_address to = e->neighbour->address;
     cs_packet_udp(at(m, &f->part[0]), &out->address, &to, e->local_port, e->remote_port, m->packet_id++, len);
+    f->flow = (uint32_t)(e - m->endpoint) + 1;
     return 0;
 }
 

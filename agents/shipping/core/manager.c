@@ -35,6 +35,7 @@ static int open_interface(struct cs_manager *m, const struct cs_interface_config
         .mask = c->mask,
         .mtu = c->mtu,
         .fd = -1,
+        .segmentation = m->segmentation,
         .counters = m->counters,
     };
     memcpy(i->netif.name, c->name, sizeof i->netif.name - 1);
@@ -111,6 +112,7 @@ int cs_manager_open(struct cs_manager **out, const struct cs_manager_config *c, 
     m->pool = (struct cs_pool){.data_fd = -1, .table_fd = -1};
     m->counters = counters;
     m->queue = c->queue;
+    m->segmentation = c->segmentation;
     m->listener = m->doorbell = -1;
     m->next_port = 49152;
     memset(m->process, -1, sizeof m->process);

@@ -30,6 +30,7 @@ struct cs_manager_config {
     char socket[108];
     char backend[16]; /* "xdp", "packet", or "auto": the first that works */
     uint32_t queue;   /* datagrams that may wait in front of the host's processes, per interface */
+    bool segmentation; /* use the adapter's segmentation offload, if it can be had */
 };
 
 enum cs_drop {
@@ -74,6 +75,7 @@ struct cs_manager {
     uint32_t processes;        /* attached now */
     int listener, doorbell;
     uint32_t queue;
+    bool segmentation;
     uint16_t packet_id, next_port;
     bool held_back; /* in this pass a message had to wait for the network or a neighbour */
     char socket[108];

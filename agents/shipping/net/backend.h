@@ -36,7 +36,8 @@ struct cs_netif {
     struct cs_netif *sharing; /* xdp: the interface that registered the pool as UMEM, or NULL */
     void *state;              /* the back end's */
     char name[16];
-    char mode[64]; /* what was obtained, for the report */
+    bool segmentation; /* wanted: runs of datagrams leave as one message */
+    char mode[96]; /* what was obtained, for the report */
     struct cs_address address;
     uint32_t mask; /* of the subnet */
     uint32_t mtu;

@@ -15,15 +15,14 @@
 #include <unistd.h>
 
 #include "backend.h"
+#include "outbox.h"
 
-enum { BATCH = 64, QUEUE = 1024, HEADROOM = 256 };
+enum { BATCH = 64, HEADROOM = 256 };
 
 struct packet_state {
     int fd;
-    uint32_t waiting; /* first frame of `queue` not yet sent, */
-    uint32_t queued;  /* and how many there are */
-    struct cs_frame queue[QUEUE];
-    cs_counter *drop_full, *drop_send;
+    struct cs_outbox out;
+    cs_counter *drop_full;
 };
 
 static void packet_close(struct cs_netif *n)
@@ -31,6 +30,7 @@ static void packet_close(struct cs_netif *n)
     struct packet_state *s = n->state;
     if (!s)
         return;
+    cs_outbox_close(&s->out);
     if (s->fd >= 0)
         close(s->fd);
     free(s);
@@ -45,6 +45,7 @@ static int packet_open(struct cs_netif *n, uint32_t queue)
     if (!s)
         return -ENOMEM;
     n->state = s;
+    s->out.fd = -1;
     /* protocol 0: nothing arrives before bind, so no frame of another interface gets in */
     s->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int bytes = (int)(queue * 2 * CS_PAGE_SIZE), send = IO_SEND_BUFFER, one = 1;
@@ -62,12 +63,12 @@ static int packet_open(struct cs_netif *n, uint32_t queue)
         return err;
     }
     n->fd = s->fd;
-    snprintf(n->mode, sizeof n->mode, "AF_PACKET, copied into and out of the pool");
+    cs_outbox_open(&s->out, n->pool, n->counters, n->name, n->segmentation);
+    snprintf(n->mode, sizeof n->mode, "AF_PACKET, copied into and out of the pool%s",
+             s->out.fd < 0 ? "" : ", segmentation offload");
     char name[CS_COUNTER_NAME];
     snprintf(name, sizeof name, "drop_packet_full_%s", n->name);
     s->drop_full = cs_counter_get(n->counters, name);
-    snprintf(name, sizeof name, "drop_packet_send_%s", n->name);
-    s->drop_send = cs_counter_get(n->counters, name);
     return 0;
 }
 
@@ -105,49 +106,58 @@ static int packet_receive(struct cs_netif *n, struct cs_frame *frames, int max)
 
 static uint32_t packet_room(struct cs_netif *n)
 {
-    return QUEUE - ((struct packet_state *)n->state)->queued;
+    return cs_outbox_room(&((struct packet_state *)n->state)->out);
 }
 
 static void packet_send(struct cs_netif *n, const struct cs_frame *frame)
 {
-    struct packet_state *s = n->state;
-    s->queue[(s->waiting + s->queued++) % QUEUE] = *frame;
+    cs_outbox_put(&((struct packet_state *)n->state)->out, frame);
     n->sending = true;
+}
+
+static int send_frames(struct cs_netif *n, const struct cs_frame *const *frames, uint32_t count)
+{
+    struct packet_state *s = n->state;
+    struct mmsghdr messages[BATCH];
+    struct iovec iov[BATCH][CS_FRAME_PARTS];
+    if (count > BATCH)
+        count = BATCH;
+    for (uint32_t k = 0; k < count; k++) {
+        const struct cs_frame *f = frames[k];
+        for (uint32_t i = 0; i < f->parts; i++)
+            iov[k][i] = (struct iovec){
+                n->pool->data + (size_t)f->part[i].page * CS_PAGE_SIZE + f->part[i].off, f->part[i].len};
+        messages[k] = (struct mmsghdr){.msg_hdr = {.msg_iov = iov[k], .msg_iovlen = f->parts}};
+    }
+    int sent = sendmmsg(s->fd, messages, count, MSG_DONTWAIT);
+    if (sent < 0) {
+        if (errno == EAGAIN)
+            return 0;
+        /* the device refused this one frame */
+        cs_count(s->out.drop_send, 1);
+        sent = 1;
+    }
+    for (int i = 0; i < sent; i++)
+        for (uint32_t part = 0; part < frames[i]->parts; part++)
+            cs_pool_give(n->pool, frames[i]->part[part].page);
+    return sent;
+}
+
+/* What it takes has left. */
+static bool busy(struct cs_netif *n)
+{
+    (void)n;
+    return false;
 }
 
 static int packet_kick(struct cs_netif *n, uint32_t receiving)
 {
+    const struct cs_frames_out by = {send_frames, busy};
     struct packet_state *s = n->state;
     (void)receiving; /* pages for arrivals are taken when they arrive */
-    while (s->queued > 0) {
-        struct mmsghdr messages[BATCH];
-        struct iovec iov[BATCH][CS_FRAME_PARTS];
-        uint32_t count = 0;
-        for (; count < BATCH && count < s->queued; count++) {
-            const struct cs_frame *f = &s->queue[(s->waiting + count) % QUEUE];
-            for (uint32_t i = 0; i < f->parts; i++)
-                iov[count][i] = (struct iovec){
-                    n->pool->data + (size_t)f->part[i].page * CS_PAGE_SIZE + f->part[i].off, f->part[i].len};
-            messages[count] = (struct mmsghdr){.msg_hdr = {.msg_iov = iov[count], .msg_iovlen = f->parts}};
-        }
-        int sent = sendmmsg(s->fd, messages, count, MSG_DONTWAIT);
-        if (sent < 0) {
-            if (errno == EAGAIN)
-                break;
-            /* the device refused this one frame */
-            cs_count(s->drop_send, 1);
-            sent = 1;
-        }
-        for (int i = 0; i < sent; i++) {
-            const struct cs_frame *f = &s->queue[(s->waiting + (uint32_t)i) % QUEUE];
-            for (uint32_t part = 0; part < f->parts; part++)
-                cs_pool_give(n->pool, f->part[part].page);
-        }
-        s->waiting += (uint32_t)sent;
-        s->queued -= (uint32_t)sent;
-    }
-    n->sending = s->queued > 0;
-    return 0;
+    int err = cs_outbox_flush(&s->out, n, &by);
+    n->sending = s->out.count > 0;
+    return err;
 }
 
 static void packet_statistics(struct cs_netif *n)

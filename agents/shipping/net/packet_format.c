@@ -29,15 +29,24 @@ static void put32(uint8_t *p, uint32_t v)
     put16(p + 2, (uint16_t)v);
 }
 
-/* RFC 1071 over an IPv4 header, whose length is a multiple of four. */
-static uint16_t header_checksum(const uint8_t *p, uint32_t bytes)
+/* RFC 1071 over a header, whose length is even. */
+static uint32_t sum16(const uint8_t *p, uint32_t bytes)
 {
     uint32_t sum = 0;
     for (uint32_t i = 0; i < bytes; i += 2)
         sum += get16(p + i);
+    return sum;
+}
+
+static uint16_t fold(uint32_t sum)
+{
     sum = (sum & 0xffff) + (sum >> 16);
-    sum += sum >> 16;
-    return (uint16_t)~sum;
+    return (uint16_t)(sum + (sum >> 16));
+}
+
+static uint16_t header_checksum(const uint8_t *p, uint32_t bytes)
+{
+    return (uint16_t)~fold(sum16(p, bytes));
 }
 
 static struct cs_packet parse_arp(const uint8_t *p, uint32_t len, const struct cs_address *ours)
@@ -136,6 +145,17 @@ void cs_packet_udp(uint8_t *out, const struct cs_address *from, const struct cs_
     put16(udp + 2, to_port);
     put16(udp + 4, (uint16_t)(CS_UDP_BYTES + len));
     put16(udp + 6, 0);
+}
+
+void cs_packet_segmented(uint8_t *headers, uint32_t payload)
+{
+    uint8_t *ip = headers + CS_ETH_BYTES, *udp = ip + CS_IPV4_BYTES;
+    uint32_t udp_bytes = CS_UDP_BYTES + payload;
+    put16(ip + 2, (uint16_t)(CS_IPV4_BYTES + udp_bytes));
+    put16(ip + 10, 0);
+    put16(ip + 10, header_checksum(ip, CS_IPV4_BYTES));
+    put16(udp + 4, (uint16_t)udp_bytes);
+    put16(udp + 6, fold(sum16(ip + 12, 8) + ip[9] + udp_bytes));
 }
 
 void cs_packet_arp(uint8_t *out, const struct cs_address *from, const struct cs_address *to)
