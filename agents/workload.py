@@ -206,6 +206,8 @@ def manager(library: Library, system: str, params: dict[str, Any]) -> dict[str, 
             "mode": ffi.string(lib.ts_manager_mode(made[0])).decode(),
         }
         check(lib.ts_manager(made[0], library.control), "manager")
+        # Now, not before: a kernel that cannot do it says so at the first message.
+        answer["segmentation"] = bool(lib.ts_manager_segments(made[0]))
     finally:
         lib.cs_manager_close(made[0])
     return answer

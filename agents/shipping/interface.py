@@ -21,6 +21,7 @@ void cs_manager_close(struct cs_manager *m);
 int ts_manager(struct cs_manager *m, struct ts_control *control);
 const char *ts_manager_backend(struct cs_manager *m);
 const char *ts_manager_mode(struct cs_manager *m);
+bool ts_manager_segments(struct cs_manager *m);
 
 /* include/io_system.h */
 struct io_config {
@@ -86,5 +87,10 @@ static const char *ts_manager_backend(struct cs_manager *m)
 static const char *ts_manager_mode(struct cs_manager *m)
 {
     return m->interface[0]->netif.mode;
+}
+
+static bool ts_manager_segments(struct cs_manager *m)
+{
+    return m->interface[0]->netif.out.fd >= 0;
 }
 """

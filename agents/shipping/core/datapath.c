@@ -22,12 +22,12 @@ static void discard(struct cs_manager *m, const struct cs_frame *f, uint32_t fro
 
 static void send_arp(struct cs_manager *m, struct cs_interface *i, const struct cs_address *to)
 {
-    int page = i->netif.backend->room(&i->netif) ? cs_pool_take(&m->pool, CS_SENDING) : -ENOBUFS;
+    int page = cs_outbox_room(&i->netif.out) ? cs_pool_take(&m->pool, CS_SENDING) : -ENOBUFS;
     if (page < 0)
         return; /* asked again, by us or by them */
     struct cs_frame f = {.parts = 1, .part = {{(uint32_t)page, 0, CS_ETH_BYTES + CS_ARP_BYTES}}};
     cs_packet_arp(at(m, &f.part[0]), &i->netif.address, to);
-    i->netif.backend->send(&i->netif, &f);
+    cs_outbox_put(&i->netif.out, &f, 0, NULL, 0);
 }
 
 /* Cut the frame down to the payload: headers off the front, padding off the end. */
@@ -82,6 +82,8 @@ bool cs_receive_pass(struct cs_manager *m, struct cs_interface *in)
 {
     struct cs_frame frames[BATCH];
     int count = in->netif.backend->receive(&in->netif, frames, BATCH);
+    for (int i = 0; i < count; i++) /* the adapter wrote them, or another CPU for it: none is in our cache */
+        __builtin_prefetch(at(m, &frames[i].part[0]));
     for (int i = 0; i < count; i++) {
         struct cs_frame *f = &frames[i];
         struct cs_packet packet = cs_packet_parse(at(m, &f->part[0]), f->part[0].len, cs_frame_bytes(f), &in->netif.address);
@@ -134,25 +136,20 @@ static int claim(struct cs_manager *m, struct cs_endpoint *e, uint32_t descripto
     return good ? 0 : -EPERM;
 }
 
-/* The headers, in front of the data where it leaves room, else in a page of their own. */
-static int add_headers(struct cs_manager *m, struct cs_endpoint *e, struct cs_frame *f)
+/* Room for the headers: in front of the data where it leaves some, else in a page of their own. */
+static int make_room(struct cs_manager *m, struct cs_frame *f)
 {
-    struct cs_netif *out = &e->interface->netif;
-    uint32_t len = cs_frame_bytes(f);
     if (f->parts && f->part[0].off >= CS_UDP_HEADROOM) {
         f->part[0].off -= CS_UDP_HEADROOM;
         f->part[0].len += CS_UDP_HEADROOM;
-    } else {
-        int page = cs_pool_take(&m->pool, CS_SENDING);
-        if (page < 0)
-            return page;
-        memmove(&f->part[1], &f->part[0], f->parts * sizeof f->part[0]);
-        f->part[0] = (struct cs_part){(uint32_t)page, 0, CS_UDP_HEADROOM};
-        f->parts++;
+        return 0;
     }
-    struct cs_address to = e->neighbour->address;
-    cs_packet_udp(at(m, &f->part[0]), &out->address, &to, e->local_port, e->remote_port, m->packet_id++, len);
-    f->flow = (uint32_t)(e - m->endpoint) + 1;
+    int page = cs_pool_take(&m->pool, CS_SENDING);
+    if (page < 0)
+        return page;
+    memmove(&f->part[1], &f->part[0], f->parts * sizeof f->part[0]);
+    f->part[0] = (struct cs_part){(uint32_t)page, 0, CS_UDP_HEADROOM};
+    f->parts++;
     return 0;
 }
 
@@ -166,13 +163,14 @@ static enum cs_drop send_message(struct cs_manager *m, struct cs_endpoint *e, ui
         drop = CS_DROP_BAD_DESCRIPTOR;
     else if ((bytes = cs_frame_bytes(&f)) + CS_IPV4_BYTES + CS_UDP_BYTES > out->mtu)
         drop = CS_DROP_TOO_BIG;
-    else if (add_headers(m, e, &f) < 0)
+    else if (make_room(m, &f) < 0)
         drop = CS_DROP_NO_PAGE;
     if (drop != CS_DROPS) {
         discard(m, &f, 0);
         return drop;
     }
-    out->backend->send(out, &f);
+    const struct cs_flow flow = {e->neighbour->address, e->local_port, e->remote_port};
+    cs_outbox_put(&out->out, &f, bytes, &flow, m->packet_id++);
     cs_count(m->datagrams_out, 1);
     cs_count(m->bytes_out, bytes);
     return CS_DROPS;
@@ -206,7 +204,7 @@ bool cs_send_pass(struct cs_manager *m, struct cs_endpoint *e)
                     send_arp(m, e->interface, &(struct cs_address){.ip = e->remote});
                 goto wait;
             }
-            if (out->backend->room(out) == 0)
+            if (cs_outbox_room(&out->out) == 0)
                 goto wait;
             enum cs_drop drop = send_message(m, e, count);
             if (drop != CS_DROPS)

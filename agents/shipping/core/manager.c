@@ -35,7 +35,6 @@ static int open_interface(struct cs_manager *m, const struct cs_interface_config
         .mask = c->mask,
         .mtu = c->mtu,
         .fd = -1,
-        .segmentation = m->segmentation,
         .counters = m->counters,
     };
     memcpy(i->netif.name, c->name, sizeof i->netif.name - 1);
@@ -45,6 +44,7 @@ static int open_interface(struct cs_manager *m, const struct cs_interface_config
         free(i);
         return err;
     }
+    cs_outbox_open(&i->netif, m->segmentation);
     m->interface[m->interfaces++] = i;
     return 0;
 }
@@ -53,6 +53,7 @@ static void close_interfaces(struct cs_manager *m)
 {
     while (m->interfaces > 0) { /* the first one made what the others share */
         struct cs_interface *i = m->interface[--m->interfaces];
+        cs_outbox_close(&i->netif);
         i->netif.backend->close(&i->netif);
         free(i);
     }
@@ -225,7 +226,9 @@ static int kick(struct cs_manager *m, uint32_t backlog)
     for (uint32_t i = 0; i < m->interfaces; i++) {
         struct cs_netif *n = &m->interface[i]->netif;
         uint32_t queue = 2 * m->queue;
-        int err = n->backend->kick(n, backlog < queue ? queue - backlog : 0);
+        int err = cs_outbox_flush(n);
+        if (err == 0)
+            err = n->backend->kick(n, backlog < queue ? queue - backlog : 0);
         if (err < 0)
             return err;
     }
@@ -302,7 +305,7 @@ int cs_manager_run(struct cs_manager *m, _Atomic int *stop)
         if (worked && passes % STATISTICS != 0)
             continue;
         for (uint32_t i = 0; i < m->interfaces; i++)
-            m->held_back |= m->interface[i]->netif.sending;
+            m->held_back |= m->interface[i]->netif.sending || m->interface[i]->netif.out.count > 0;
         int woken = sleep_until_work(m, crowded, worked);
         if (woken < 0)
             return woken;

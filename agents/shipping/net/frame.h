@@ -14,7 +14,6 @@ struct cs_part {
 
 struct cs_frame {
     uint32_t parts;
-    uint32_t flow; /* sent: frames of one flow have the same headers but for lengths and identification; 0: on its own */
     struct cs_part part[CS_FRAME_PARTS];
 };
 

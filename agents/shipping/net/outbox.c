@@ -12,8 +12,7 @@
 #include <linux/if_packet.h>
 #include <linux/virtio_net.h>
 
-#include "io_system.h"
-#include "packet_format.h"
+#include "backend.h"
 
 /* Newer than Debian 12's headers (Linux 6.2). */
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4
@@ -26,33 +25,35 @@ enum {
     SINGLES = 64,
 };
 
-void cs_outbox_open(struct cs_outbox *out, struct cs_pool *pool, struct cs_counters *counters, const char *interface,
-                    bool segmentation)
+static bool open_socket(struct cs_netif *n)
 {
     const int one = 1, bytes = IO_SEND_BUFFER;
     /* protocol 0: it never receives */
-    const struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex(interface)};
-    char name[CS_COUNTER_NAME];
-    out->pool = pool;
-    out->first = out->count = 0;
-    out->fd = -1;
-    snprintf(name, sizeof name, "drop_send_%s", interface);
-    out->drop_send = cs_counter_get(counters, name);
-    snprintf(name, sizeof name, "segmented_%s", interface);
-    out->segmented = cs_counter_get(counters, name);
-    if (!segmentation || (out->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) < 0)
-        return;
-    if (setsockopt(out->fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof one) < 0 ||
-        setsockopt(out->fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) < 0 ||
-        bind(out->fd, (const struct sockaddr *)&address, sizeof address) < 0)
-        cs_outbox_close(out);
+    const struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex(n->name)};
+    n->out.fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    return n->out.fd >= 0 && setsockopt(n->out.fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof one) == 0 &&
+           setsockopt(n->out.fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) == 0 &&
+           bind(n->out.fd, (const struct sockaddr *)&address, sizeof address) == 0;
 }
 
-void cs_outbox_close(struct cs_outbox *out)
+void cs_outbox_open(struct cs_netif *n, bool segmentation)
 {
-    if (out->fd >= 0)
-        close(out->fd);
-    out->fd = -1;
+    char name[CS_COUNTER_NAME];
+    snprintf(name, sizeof name, "drop_send_%s", n->name);
+    n->out.drop_send = cs_counter_get(n->counters, name);
+    snprintf(name, sizeof name, "segmented_%s", n->name);
+    n->out.segmented = cs_counter_get(n->counters, name);
+    n->out.first = n->out.count = 0;
+    n->out.fd = -1;
+    if (segmentation && !open_socket(n))
+        cs_outbox_close(n);
+}
+
+void cs_outbox_close(struct cs_netif *n)
+{
+    if (n->out.fd >= 0)
+        close(n->out.fd);
+    n->out.fd = -1;
 }
 
 uint32_t cs_outbox_room(const struct cs_outbox *out)
@@ -60,121 +61,141 @@ uint32_t cs_outbox_room(const struct cs_outbox *out)
     return CS_OUTBOX_FRAMES - out->count;
 }
 
-static const struct cs_frame *frame_at(const struct cs_outbox *out, uint32_t ahead)
+static struct cs_outgoing *at(struct cs_outbox *out, uint32_t ahead)
 {
-    return &out->frame[(out->first + ahead) % CS_OUTBOX_FRAMES];
+    return &out->queue[(out->first + ahead) % CS_OUTBOX_FRAMES];
 }
 
-void cs_outbox_put(struct cs_outbox *out, const struct cs_frame *frame)
+void cs_outbox_put(struct cs_outbox *out, const struct cs_frame *frame, uint32_t bytes, const struct cs_flow *flow, uint16_t id)
 {
-    struct cs_frame *to = &out->frame[(out->first + out->count++) % CS_OUTBOX_FRAMES];
-    to->parts = frame->parts;
-    to->flow = frame->flow;
-    memcpy(to->part, frame->part, frame->parts * sizeof frame->part[0]);
+    struct cs_outgoing *o = at(out, out->count++);
+    o->frame.parts = frame->parts;
+    for (uint32_t i = 0; i < frame->parts; i++)
+        o->frame.part[i] = frame->part[i];
+    o->bytes = bytes;
+    o->id = id;
+    o->complete = !flow;
+    o->flow = flow ? *flow : (struct cs_flow){0};
 }
 
 static void done_with(struct cs_outbox *out, uint32_t frames)
 {
-    out->first = (out->first + frames) % CS_OUTBOX_FRAMES;
     out->count -= frames;
+    /* from the start again where it can be: those places are in the cache */
+    out->first = out->count ? (out->first + frames) % CS_OUTBOX_FRAMES : 0;
+}
+
+static bool same_flow(const struct cs_outgoing *a, const struct cs_outgoing *b)
+{
+    return a->flow.to.ip == b->flow.to.ip && a->flow.to_port == b->flow.to_port && a->flow.from_port == b->flow.from_port &&
+           memcmp(a->flow.to.mac, b->flow.to.mac, sizeof a->flow.to.mac) == 0;
 }
 
 uint32_t cs_outbox_run(const struct cs_outbox *out, uint32_t from)
 {
-    const struct cs_frame *head = frame_at(out, from);
-    uint32_t size = cs_frame_bytes(head) - CS_UDP_HEADROOM, sum = size, n = 1;
-    if (out->fd < 0 || head->flow == 0 || size == 0)
+    const struct cs_outgoing *head = &out->queue[(out->first + from) % CS_OUTBOX_FRAMES];
+    uint32_t sum = head->bytes, n = 1;
+    if (out->fd < 0 || head->complete || head->bytes == 0)
         return 1;
     while (from + n < out->count && n < RUN_FRAMES) {
-        const struct cs_frame *f = frame_at(out, from + n);
-        uint32_t bytes = cs_frame_bytes(f) - CS_UDP_HEADROOM;
+        const struct cs_outgoing *o = &out->queue[(out->first + from + n) % CS_OUTBOX_FRAMES];
         /* of one size; the last may be shorter */
-        if (f->flow != head->flow || bytes > size || bytes == 0 || (sum += bytes) > RUN_BYTES)
+        if (o->complete || o->bytes > head->bytes || o->bytes == 0 || (sum += o->bytes) > RUN_BYTES || !same_flow(o, head))
             break;
         n++;
-        if (bytes < size)
+        if (o->bytes < head->bytes)
             break;
     }
     return n;
 }
 
-/* One message of `count` frames: the first one's headers with the lengths of the whole, then only payload. */
-static int send_run(struct cs_outbox *out, uint32_t count)
+static void *address(struct cs_netif *n, const struct cs_part *p)
+{
+    return n->pool->data + (size_t)p->page * CS_PAGE_SIZE + p->off;
+}
+
+/* One message of `count` datagrams: one set of headers with the lengths of the whole, then only payload. */
+static int send_run(struct cs_netif *n, uint32_t count)
 {
     struct iovec iov[2 + RUN_FRAMES * CS_FRAME_PARTS];
     uint8_t headers[CS_UDP_HEADROOM];
-    const struct cs_frame *head = frame_at(out, 0);
-    uint32_t n = 2, payload = 0;
+    const struct cs_outgoing *head = at(&n->out, 0);
+    uint32_t used = 2, payload = 0;
     for (uint32_t i = 0; i < count; i++) {
-        const struct cs_frame *f = frame_at(out, i);
-        uint32_t skip = CS_UDP_HEADROOM; /* they are in the first part, whole */
-        for (uint32_t k = 0; k < f->parts; k++, skip = 0) {
-            if (f->part[k].len == skip)
-                continue;
-            iov[n++] = (struct iovec){out->pool->data + (size_t)f->part[k].page * CS_PAGE_SIZE + f->part[k].off + skip,
-                                      f->part[k].len - skip};
-            payload += f->part[k].len - skip;
+        const struct cs_outgoing *o = at(&n->out, i);
+        uint32_t skip = CS_UDP_HEADROOM;
+        for (uint32_t k = 0; k < o->frame.parts; k++, skip = 0) {
+            const struct cs_part *p = &o->frame.part[k];
+            if (p->len > skip)
+                iov[used++] = (struct iovec){(uint8_t *)address(n, p) + skip, p->len - skip};
         }
+        payload += o->bytes;
     }
-    memcpy(headers, out->pool->data + (size_t)head->part[0].page * CS_PAGE_SIZE + head->part[0].off, sizeof headers);
-    cs_packet_segmented(headers, payload);
+    cs_packet_udp(headers, &n->address, &head->flow.to, head->flow.from_port, head->flow.to_port, head->id, payload);
+    cs_packet_offload(headers);
     const struct virtio_net_hdr offload = {
         .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
         .gso_type = VIRTIO_NET_HDR_GSO_UDP_L4,
         .hdr_len = sizeof headers,
-        .gso_size = (uint16_t)(cs_frame_bytes(head) - CS_UDP_HEADROOM),
+        .gso_size = (uint16_t)head->bytes,
         .csum_start = CS_ETH_BYTES + CS_IPV4_BYTES,
         .csum_offset = 6,
     };
     iov[0] = (struct iovec){(void *)&offload, sizeof offload};
     iov[1] = (struct iovec){headers, sizeof headers};
-    const struct msghdr message = {.msg_iov = iov, .msg_iovlen = n};
-    return sendmsg(out->fd, &message, MSG_DONTWAIT) < 0 ? -errno : 0;
+    const struct msghdr message = {.msg_iov = iov, .msg_iovlen = used};
+    return sendmsg(n->out.fd, &message, MSG_DONTWAIT) < 0 ? -errno : 0;
 }
 
-static void give_pages(struct cs_outbox *out, uint32_t frames)
+static void give_pages(struct cs_netif *n, uint32_t frames)
 {
     for (uint32_t i = 0; i < frames; i++) {
-        const struct cs_frame *f = frame_at(out, i);
+        const struct cs_frame *f = &at(&n->out, i)->frame;
         for (uint32_t k = 0; k < f->parts; k++)
-            cs_pool_give(out->pool, f->part[k].page);
+            cs_pool_give(n->pool, f->part[k].page);
     }
 }
 
-/* Frames before the next run; 0: the next is one. */
-static uint32_t singles(const struct cs_outbox *out, const struct cs_frame **frames)
+/* Frames before the next run, with their headers; 0: the next is a run. */
+static uint32_t singles(struct cs_netif *n, const struct cs_frame **frames)
 {
-    uint32_t n = 0;
-    for (; n < SINGLES && n < out->count && cs_outbox_run(out, n) == 1; n++)
-        frames[n] = frame_at(out, n);
-    return n;
+    uint32_t count = 0;
+    for (; count < SINGLES && count < n->out.count && cs_outbox_run(&n->out, count) == 1; count++) {
+        struct cs_outgoing *o = at(&n->out, count);
+        if (!o->complete)
+            cs_packet_udp(address(n, &o->frame.part[0]), &n->address, &o->flow.to, o->flow.from_port, o->flow.to_port, o->id,
+                          o->bytes);
+        o->complete = true;
+        frames[count] = &o->frame;
+    }
+    return count;
 }
 
-int cs_outbox_flush(struct cs_outbox *out, struct cs_netif *n, const struct cs_frames_out *by)
+int cs_outbox_flush(struct cs_netif *n)
 {
-    while (out->count > 0 && !by->busy(n)) {
+    while (n->out.count > 0 && !n->sending) { /* a run must not overtake what has not left */
         const struct cs_frame *frames[SINGLES];
-        uint32_t alone = singles(out, frames);
+        uint32_t alone = singles(n, frames);
         if (alone > 0) {
-            int taken = by->send(n, frames, alone);
+            int taken = n->backend->send(n, frames, alone);
             if (taken < 0)
                 return taken;
-            done_with(out, (uint32_t)taken);
+            done_with(&n->out, (uint32_t)taken);
             if ((uint32_t)taken < alone)
                 break;
             continue;
         }
-        uint32_t run = cs_outbox_run(out, 0);
-        int err = send_run(out, run);
+        uint32_t run = cs_outbox_run(&n->out, 0);
+        int err = send_run(n, run);
         if (err == -EAGAIN || err == -ENOBUFS)
             break;
         if (err == -EINVAL) { /* a kernel before 6.2 cannot cut up UDP here: one by one from now on */
-            cs_outbox_close(out);
+            cs_outbox_close(n);
             continue;
         }
-        cs_count(err < 0 ? out->drop_send : out->segmented, run);
-        give_pages(out, run);
-        done_with(out, run);
+        cs_count(err < 0 ? n->out.drop_send : n->out.segmented, run);
+        give_pages(n, run);
+        done_with(&n->out, run);
     }
     return 0;
 }

@@ -1,6 +1,6 @@
-/* Frames on their way out of one interface, in order. Runs of datagrams of one flow and one size leave as one
- * message that the kernel cuts up behind its stack, just before the adapter (UDP segmentation offload: what
- * `linux-batch` has with UDP_SEGMENT); everything else goes out by the back end, a frame at a time.
+/* Datagrams on their way out of one interface, in order, before their headers are written. Runs of one flow and one
+ * size leave as one message that the kernel cuts up behind its stack, just before the adapter (UDP segmentation
+ * offload: what `linux-batch` has with UDP_SEGMENT); the back end sends everything else, a frame at a time.
  * A message is handed over through AF_PACKET with a virtio_net_hdr (packet(7), PACKET_VNET_HDR): AF_XDP cannot
  * describe one. Either way the kernel's copy out of the pool stands for the adapter's DMA. */
 #ifndef CS_OUTBOX_H
@@ -11,37 +11,43 @@
 
 #include "counters.h"
 #include "frame.h"
-#include "pool.h"
-
-struct cs_netif;
+#include "packet_format.h"
 
 #define CS_OUTBOX_FRAMES 1024u
 
+struct cs_netif;
+
+/* Where the datagrams of an endpoint go. */
+struct cs_flow {
+    struct cs_address to;
+    uint16_t from_port, to_port;
+};
+
+struct cs_outgoing {
+    struct cs_frame frame; /* the first CS_UDP_HEADROOM bytes are for the headers, all in its first part */
+    uint32_t bytes;
+    uint16_t id;
+    bool complete; /* has its headers, or needs none */
+    struct cs_flow flow;
+};
+
 struct cs_outbox {
-    struct cs_pool *pool;
     int fd; /* the AF_PACKET socket, -1: no segmentation */
     uint32_t first, count;
-    struct cs_frame frame[CS_OUTBOX_FRAMES];
+    struct cs_outgoing queue[CS_OUTBOX_FRAMES];
     cs_counter *segmented, *drop_send;
 };
 
-/* The back end sends frames of their own. `send` takes some of `count`, whose pages are its business from then on, and
- * returns how many, or -errno; `busy`: what it took has not all left, and must not be overtaken. */
-struct cs_frames_out {
-    int (*send)(struct cs_netif *n, const struct cs_frame *const *frames, uint32_t count);
-    bool (*busy)(struct cs_netif *n);
-};
-
-/* segmentation false, or not to be had (no CAP_NET_RAW): frames leave one by one, and out->fd is -1. */
-void cs_outbox_open(struct cs_outbox *out, struct cs_pool *pool, struct cs_counters *counters, const char *interface,
-                    bool segmentation);
-void cs_outbox_close(struct cs_outbox *out);
+/* segmentation false, or not to be had: frames leave one by one, and out->fd is -1. */
+void cs_outbox_open(struct cs_netif *n, bool segmentation);
+void cs_outbox_close(struct cs_netif *n);
 uint32_t cs_outbox_room(const struct cs_outbox *out);
-/* The caller has asked for room. */
-void cs_outbox_put(struct cs_outbox *out, const struct cs_frame *frame);
+/* Queue one frame, whose pages (state SENDING) go back to the pool when the device is done with them: with flow, a
+ * datagram without its headers; without, a whole frame. The caller has asked for room. */
+void cs_outbox_put(struct cs_outbox *out, const struct cs_frame *frame, uint32_t bytes, const struct cs_flow *flow, uint16_t id);
 /* Send until all is sent or the network holds us back. Returns 0 or -errno. */
-int cs_outbox_flush(struct cs_outbox *out, struct cs_netif *n, const struct cs_frames_out *by);
-/* How many frames can leave as one message with the one `from` after the first; 1: none but itself. */
+int cs_outbox_flush(struct cs_netif *n);
+/* How many datagrams can leave as one message with the one `from` after the first; 1: none but itself. */
 uint32_t cs_outbox_run(const struct cs_outbox *out, uint32_t from);
 
 #endif

@@ -15,13 +15,11 @@
 #include <unistd.h>
 
 #include "backend.h"
-#include "outbox.h"
 
 enum { BATCH = 64, HEADROOM = 256 };
 
 struct packet_state {
     int fd;
-    struct cs_outbox out;
     cs_counter *drop_full;
 };
 
@@ -30,7 +28,6 @@ static void packet_close(struct cs_netif *n)
     struct packet_state *s = n->state;
     if (!s)
         return;
-    cs_outbox_close(&s->out);
     if (s->fd >= 0)
         close(s->fd);
     free(s);
@@ -45,7 +42,6 @@ static int packet_open(struct cs_netif *n, uint32_t queue)
     if (!s)
         return -ENOMEM;
     n->state = s;
-    s->out.fd = -1;
     /* protocol 0: nothing arrives before bind, so no frame of another interface gets in */
     s->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int bytes = (int)(queue * 2 * CS_PAGE_SIZE), send = IO_SEND_BUFFER, one = 1;
@@ -63,9 +59,7 @@ static int packet_open(struct cs_netif *n, uint32_t queue)
         return err;
     }
     n->fd = s->fd;
-    cs_outbox_open(&s->out, n->pool, n->counters, n->name, n->segmentation);
-    snprintf(n->mode, sizeof n->mode, "AF_PACKET, copied into and out of the pool%s",
-             s->out.fd < 0 ? "" : ", segmentation offload");
+    snprintf(n->mode, sizeof n->mode, "AF_PACKET, copied into and out of the pool");
     char name[CS_COUNTER_NAME];
     snprintf(name, sizeof name, "drop_packet_full_%s", n->name);
     s->drop_full = cs_counter_get(n->counters, name);
@@ -104,18 +98,7 @@ static int packet_receive(struct cs_netif *n, struct cs_frame *frames, int max)
     return got;
 }
 
-static uint32_t packet_room(struct cs_netif *n)
-{
-    return cs_outbox_room(&((struct packet_state *)n->state)->out);
-}
-
-static void packet_send(struct cs_netif *n, const struct cs_frame *frame)
-{
-    cs_outbox_put(&((struct packet_state *)n->state)->out, frame);
-    n->sending = true;
-}
-
-static int send_frames(struct cs_netif *n, const struct cs_frame *const *frames, uint32_t count)
+static int packet_send(struct cs_netif *n, const struct cs_frame *const *frames, uint32_t count)
 {
     struct packet_state *s = n->state;
     struct mmsghdr messages[BATCH];
@@ -134,7 +117,7 @@ static int send_frames(struct cs_netif *n, const struct cs_frame *const *frames,
         if (errno == EAGAIN)
             return 0;
         /* the device refused this one frame */
-        cs_count(s->out.drop_send, 1);
+        cs_count(n->out.drop_send, 1);
         sent = 1;
     }
     for (int i = 0; i < sent; i++)
@@ -143,21 +126,12 @@ static int send_frames(struct cs_netif *n, const struct cs_frame *const *frames,
     return sent;
 }
 
-/* What it takes has left. */
-static bool busy(struct cs_netif *n)
-{
-    (void)n;
-    return false;
-}
-
+/* What it takes has left, and pages for arrivals are taken when they arrive. */
 static int packet_kick(struct cs_netif *n, uint32_t receiving)
 {
-    const struct cs_frames_out by = {send_frames, busy};
-    struct packet_state *s = n->state;
-    (void)receiving; /* pages for arrivals are taken when they arrive */
-    int err = cs_outbox_flush(&s->out, n, &by);
-    n->sending = s->out.count > 0;
-    return err;
+    (void)n;
+    (void)receiving;
+    return 0;
 }
 
 static void packet_statistics(struct cs_netif *n)
@@ -171,5 +145,5 @@ static void packet_statistics(struct cs_netif *n)
 }
 
 const struct cs_backend cs_backend_packet = {
-    "packet", packet_open, packet_receive, packet_room, packet_send, packet_kick, packet_statistics, packet_close,
+    "packet", packet_open, packet_receive, packet_send, packet_kick, packet_statistics, packet_close,
 };

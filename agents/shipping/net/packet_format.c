@@ -147,15 +147,10 @@ void cs_packet_udp(uint8_t *out, const struct cs_address *from, const struct cs_
     put16(udp + 6, 0);
 }
 
-void cs_packet_segmented(uint8_t *headers, uint32_t payload)
+void cs_packet_offload(uint8_t *headers)
 {
     uint8_t *ip = headers + CS_ETH_BYTES, *udp = ip + CS_IPV4_BYTES;
-    uint32_t udp_bytes = CS_UDP_BYTES + payload;
-    put16(ip + 2, (uint16_t)(CS_IPV4_BYTES + udp_bytes));
-    put16(ip + 10, 0);
-    put16(ip + 10, header_checksum(ip, CS_IPV4_BYTES));
-    put16(udp + 4, (uint16_t)udp_bytes);
-    put16(udp + 6, fold(sum16(ip + 12, 8) + ip[9] + udp_bytes));
+    put16(udp + 6, fold(sum16(ip + 12, 8) + ip[9] + get16(udp + 4)));
 }
 
 void cs_packet_arp(uint8_t *out, const struct cs_address *from, const struct cs_address *to)

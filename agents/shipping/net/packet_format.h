@@ -50,9 +50,9 @@ struct cs_packet cs_packet_parse(const uint8_t *head, uint32_t head_len, uint32_
 void cs_packet_udp(uint8_t *out, const struct cs_address *from, const struct cs_address *to, uint16_t from_port,
                    uint16_t to_port, uint16_t id, uint32_t len);
 
-/* Make the headers of one datagram those of a run of them, `payload` bytes in all, that is cut up further down: lengths
- * of the whole, and in the UDP checksum the pseudo-header's sum (linux/virtio_net.h, VIRTIO_NET_HDR_F_NEEDS_CSUM). */
-void cs_packet_segmented(uint8_t *headers, uint32_t payload);
+/* Leave the UDP checksum of written headers to the adapter: the field gets the pseudo-header's sum
+ * (linux/virtio_net.h, VIRTIO_NET_HDR_F_NEEDS_CSUM). */
+void cs_packet_offload(uint8_t *headers);
 
 /* Write an ARP frame of 42 bytes: a request for to->ip if its MAC is all zero, else the reply to it. */
 void cs_packet_arp(uint8_t *out, const struct cs_address *from, const struct cs_address *to);

@@ -17,7 +17,6 @@
 #include <xdp/xsk.h>
 
 #include "backend.h"
-#include "outbox.h"
 
 /* Newer than Debian 12's headers (Linux 6.6). */
 #ifndef XDP_USE_SG
@@ -42,7 +41,6 @@ struct xdp_state {
     uint32_t in_tx;
     uint32_t tx_size;
     cs_counter *drops[DROPS];
-    struct cs_outbox out;
 };
 
 /* Every frame of the interface to the socket: the whole program is bpf_redirect_map(map, rx_queue, XDP_PASS). */
@@ -86,7 +84,6 @@ static void xdp_close(struct cs_netif *n)
         close(s->program_fd);
     if (s->map_fd >= 0)
         close(s->map_fd);
-    cs_outbox_close(&s->out);
     if (s->socket)
         xsk_socket__delete(s->socket);
     if (s->umem && !n->sharing)
@@ -111,7 +108,7 @@ static int xdp_open(struct cs_netif *n, uint32_t queue)
     if (!s)
         return -ENOMEM;
     n->state = s;
-    s->map_fd = s->program_fd = s->link_fd = s->out.fd = -1;
+    s->map_fd = s->program_fd = s->link_fd = -1;
     s->tx_size = size;
     const struct xsk_umem_config umem = {.fill_size = size, .comp_size = size, .frame_size = CS_PAGE_SIZE};
     const struct xsk_socket_config config = {
@@ -142,9 +139,7 @@ static int xdp_open(struct cs_netif *n, uint32_t queue)
         return err;
     }
     n->fd = xsk_socket__fd(s->socket);
-    cs_outbox_open(&s->out, n->pool, n->counters, n->name, n->segmentation);
-    snprintf(n->mode, sizeof n->mode, "AF_XDP generic, copy at the adapter, multi-buffer%s",
-             s->out.fd < 0 ? "" : ", segmentation offload");
+    snprintf(n->mode, sizeof n->mode, "AF_XDP generic, copy at the adapter, multi-buffer");
     static const char *const names[DROPS] = {"drop_xsk_no_page", "drop_xsk_ring_full", "drop_xsk_bad_send"};
     for (int i = 0; i < DROPS; i++) {
         char name[CS_COUNTER_NAME];
@@ -182,17 +177,6 @@ static int xdp_receive(struct cs_netif *n, struct cs_frame *frames, int max)
     return count;
 }
 
-static uint32_t xdp_room(struct cs_netif *n)
-{
-    return cs_outbox_room(&((struct xdp_state *)n->state)->out);
-}
-
-static void xdp_send(struct cs_netif *n, const struct cs_frame *frame)
-{
-    cs_outbox_put(&((struct xdp_state *)n->state)->out, frame);
-    n->sending = true;
-}
-
 static void reap(struct cs_netif *n, struct xdp_state *s)
 {
     uint32_t index, done;
@@ -222,21 +206,21 @@ static uint32_t pending(struct xdp_state *s)
     return s->tx_size - xsk_prod_nb_free(&s->tx, s->tx_size);
 }
 
-/* What is in the transmit ring to the kernel. Generic mode sends in the caller's context, a batch a call; without
- * progress the network holds us back. */
-static int transmit(struct xdp_state *s)
+/* Generic mode sends in the caller's context, a batch a call. Without progress the network holds us back. */
+static int transmit(struct cs_netif *n, struct xdp_state *s)
 {
-    uint32_t before = UINT32_MAX;
-    for (uint32_t left = pending(s); left > 0 && left < before; left = pending(s)) {
+    uint32_t before = UINT32_MAX, left;
+    for (left = pending(s); left > 0 && left < before; left = pending(s)) {
         before = left;
         if (sendto(xsk_socket__fd(s->socket), NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 && errno != EAGAIN &&
             errno != EBUSY && errno != ENOBUFS)
             return -errno;
     }
+    n->sending = left > 0;
     return 0;
 }
 
-static int send_frames(struct cs_netif *n, const struct cs_frame *const *frames, uint32_t count)
+static int xdp_send(struct cs_netif *n, const struct cs_frame *const *frames, uint32_t count)
 {
     struct xdp_state *s = n->state;
     uint32_t index, taken = 0;
@@ -253,23 +237,14 @@ static int send_frames(struct cs_netif *n, const struct cs_frame *const *frames,
         xsk_ring_prod__submit(&s->tx, f->parts);
         s->in_tx += f->parts;
     }
-    int err = transmit(s);
+    int err = transmit(n, s);
     return err < 0 ? err : (int)taken;
-}
-
-static bool busy(struct cs_netif *n)
-{
-    return pending(n->state) > 0;
 }
 
 static int xdp_kick(struct cs_netif *n, uint32_t receiving)
 {
     struct xdp_state *s = n->state;
-    const struct cs_frames_out by = {send_frames, busy};
-    int err = n->sending ? transmit(s) : 0;
-    if (err == 0)
-        err = cs_outbox_flush(&s->out, n, &by);
-    n->sending = pending(s) > 0 || s->out.count > 0;
+    int err = n->sending ? transmit(n, s) : 0;
     reap(n, s);
     refill(n, s, receiving);
     return err;
@@ -289,5 +264,5 @@ static void xdp_statistics(struct cs_netif *n)
 }
 
 const struct cs_backend cs_backend_xdp = {
-    "xdp", xdp_open, xdp_receive, xdp_room, xdp_send, xdp_kick, xdp_statistics, xdp_close,
+    "xdp", xdp_open, xdp_receive, xdp_send, xdp_kick, xdp_statistics, xdp_close,
 };
