@@ -13,7 +13,7 @@ class Plan:
     """Times in seconds unless named otherwise. `plan_for` gives the defaults of a run."""
 
     trials: int = 7
-    warmup_s: float = 0.5
+    warmup_s: float = 1.5
     measured_s: float = 3.0
     drain_s: float = 2.0
     repeated: float = 0.25
@@ -21,9 +21,11 @@ class Plan:
     overhead_s: float = 1.5
     """Guess of what starting and stopping one trial's processes takes, until trials have been seen."""
 
-    cpu_period_us: int = 100_000
-    """CFS period of the middle host's budget. The quota's floor is 1 ms, so small budgets need long
-    periods."""
+    cpu_period_us: int = 500_000
+    """CFS period of the middle host's budget. It is long so that a period's budget is longer than the turns that
+    the scheduler gives to hogs and I/O (about 3 ms): with a budget shorter than a turn, each period's went to one of
+    them, and the I/O path got more than its share (linux against 3 hogs: 0.38 of the budget with 100 ms, 0.28
+    with 500 ms)."""
     budget_start: float = 0.013
     budget_range: tuple[float, float] = (0.01, 1.0)
     """Budgets to search, as a fraction of one CPU."""
@@ -36,14 +38,14 @@ class Plan:
     """Closer than this fraction to that value, no further step is made."""
     budget_around: tuple[float, ...] = (0.85, 1.0, 1.2)
     """Multiples of the budget found at which the whole curve is measured; the best fit wins."""
-    probe_settle_s: float = 0.3
-    probe_s: float = 1.0
+    probe_settle_s: float = 0.5
+    probe_s: float = 2.0
     """Both are whole numbers of CPU periods: a budgeted host works in a burst at the start of each."""
 
     queue_min: int = 1024
     queue_slices: float = 2.0
     """Without a budget they hold what arrives while other processes have the CPU, twice."""
-    queue_periods: float = 8.0
+    queue_periods: float = 2.5
     """Queues of every system hold this many CPU periods' worth of datagrams, so that being throttled for
     a part of a period alone never overflows one."""
     slice_us: int = 12_000
@@ -76,13 +78,14 @@ def plan_for(options: Options) -> Plan:
         plan = replace(
             plan,
             trials=1,
-            warmup_s=0.3,
-            measured_s=0.9,
-            budget_steps=3,
+            warmup_s=0.6,
+            measured_s=1.0,
+            cpu_period_us=250_000,
+            budget_steps=2,
             budget_close=0.05,
             budget_around=(1.0,),
-            probe_settle_s=0.2,
-            probe_s=0.6,
+            probe_settle_s=0.5,
+            probe_s=1.0,
             search_step_s=0.3,
             search_resolution=0.1,
         )

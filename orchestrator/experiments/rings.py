@@ -9,10 +9,7 @@ from orchestrator.experiments.plan import Plan
 from orchestrator.experiments.schedule import Planned
 from orchestrator.experiments.search import RateSearch
 from orchestrator.experiments.trial import Trial, run_trial
-from orchestrator.experiments.workloads import Setting, Target, TrialFailed
-
-MAX_RING_MBPS = 10_000.0
-"""The fastest a network can be shaped to."""
+from orchestrator.experiments.workloads import MAX_RING_MBPS, Setting, Target, TrialFailed
 
 
 async def find_rings(target: Target, plan: Plan, flows: Flows, report: Report) -> Calibration:
@@ -33,7 +30,6 @@ async def find_rings(target: Target, plan: Plan, flows: Flows, report: Report) -
             period_us=plan.cpu_period_us,
             queue_datagrams=plan.queue_datagrams(rate, definition.datagram_bytes, False),
         )
-        await target.apply(setting)
         for _ in range(plan.search_attempts):
             planned = Planned(number=len(points), round=0, system=definition.claim.to, hogs=0)
             trial = await run_trial(target, planned, setting, probe, flows())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -16,11 +17,13 @@ from orchestrator.experiments.measures import arrived, loss, throughput_mbps
 from orchestrator.experiments.plan import Plan
 from orchestrator.experiments.schedule import Planned
 from orchestrator.experiments.snapshots import Counters, increase, quiet, snapshot
-from orchestrator.experiments.workloads import Setting, Target, TrialFailed, Workloads
+from orchestrator.experiments.workloads import MAX_RING_MBPS, Setting, Target, TrialFailed, Workloads
 
 SOURCE_GRACE_S = 10.0
 POLL_S = 0.03
 FULL_CHECK_S = 0.12
+DRAIN_FASTER = 10
+"""Times the rings' rate while what was sent is drained."""
 
 
 class Trial(BaseModel):
@@ -79,6 +82,7 @@ async def run_trial(target: Target, planned: Planned, setting: Setting, plan: Pl
     workloads are stopped. Whoever ends the run takes the hogs and the budget away.
     """
     started, clock = time.time(), time.monotonic()
+    await target.apply(setting)
     await quiet(target)
     before = await snapshot(target)
     # Budget and hogs are for what is measured: a manager that opens or closes its pool on a few per cent of a
@@ -90,9 +94,11 @@ async def run_trial(target: Target, planned: Planned, setting: Setting, plan: Pl
         await target.set_budget(setting)
         source = await workloads.source(setting, flow, plan.warmup_s, plan.measured_s)
         sent = await _source_done(workloads, source, (forwarder, sink), plan)
-        # What still waits is moved on the whole CPU: it belongs to the books, not to the throughput.
+        # What still waits is moved on the whole CPU and faster rings: it belongs to the books, not to the throughput.
         await _unloaded(target, setting)
+        await _ring_speed(target, setting, DRAIN_FASTER)
         drained = await _drain(target, workloads, forwarder, sink, sent, before, plan.drain_s)
+        await _ring_speed(target, setting, 1)
         source_state = await workloads.finish(source)
         forwarder_state = await workloads.finish(forwarder)
         sink_state = await workloads.finish(sink)
@@ -136,6 +142,11 @@ async def run_trial(target: Target, planned: Planned, setting: Setting, plan: Pl
 async def _unloaded(target: Target, setting: Setting) -> None:
     await target.set_budget(setting, limited=False)
     await target.set_hogs(0)
+
+
+async def _ring_speed(target: Target, setting: Setting, times: int) -> None:
+    if setting.ring_mbps is not None:
+        await target.apply(replace(setting, ring_mbps=min(times * setting.ring_mbps, MAX_RING_MBPS)))
 
 
 async def _both(workloads: Workloads, setting: Setting, system: str, flow: int) -> tuple[str, str]:

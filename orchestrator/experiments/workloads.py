@@ -17,6 +17,8 @@ from orchestrator.experiments.drops import Wire, interface, wires
 log = logging.getLogger(__name__)
 
 PORT = 9000
+MAX_RING_MBPS = 10_000.0
+"""The fastest a network can be shaped to."""
 STOP_S = 10.0
 """An agent kills a workload that does not stop after 3 s; what takes longer than this is given up."""
 

@@ -13,7 +13,7 @@
 #define IO_PARTS 8
 #define IO_BATCH 64
 /* Bytes that may wait in the network on behalf of one sender, for every system: as SO_SNDBUF takes it. */
-#define IO_SEND_BUFFER (2 << 20)
+#define IO_SEND_BUFFER (16 << 20)
 
 struct io_part {
     int handle;

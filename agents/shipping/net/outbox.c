@@ -20,8 +20,7 @@
 #endif
 
 enum {
-    RUN_BYTES = 65507, /* an IPv4 datagram's worth of payload */
-    RUN_FRAMES = 64,   /* segments that every kernel takes (udp(7)) */
+    UDP_BYTES = 65507, /* what a UDP datagram can carry at most */
     SINGLES = 64,
 };
 
@@ -44,6 +43,7 @@ void cs_outbox_open(struct cs_netif *n, bool segmentation)
     snprintf(name, sizeof name, "segmented_%s", n->name);
     n->out.segmented = cs_counter_get(n->counters, name);
     n->out.first = n->out.count = 0;
+    n->out.run_bytes = UINT32_MAX;
     n->out.fd = -1;
     if (segmentation && !open_socket(n))
         cs_outbox_close(n);
@@ -97,10 +97,10 @@ uint32_t cs_outbox_run(const struct cs_outbox *out, uint32_t from)
     uint32_t sum = head->bytes, n = 1;
     if (out->fd < 0 || head->complete || head->bytes == 0)
         return 1;
-    while (from + n < out->count && n < RUN_FRAMES) {
+    while (from + n < out->count && n < CS_OUTBOX_RUN) {
         const struct cs_outgoing *o = &out->queue[(out->first + from + n) % CS_OUTBOX_FRAMES];
         /* of one size; the last may be shorter */
-        if (o->complete || o->bytes > head->bytes || o->bytes == 0 || (sum += o->bytes) > RUN_BYTES || !same_flow(o, head))
+        if (o->complete || o->bytes > head->bytes || o->bytes == 0 || (sum += o->bytes) > out->run_bytes || !same_flow(o, head))
             break;
         n++;
         if (o->bytes < head->bytes)
@@ -117,7 +117,7 @@ static void *address(struct cs_netif *n, const struct cs_part *p)
 /* One message of `count` datagrams: one set of headers with the lengths of the whole, then only payload. */
 static int send_run(struct cs_netif *n, uint32_t count)
 {
-    struct iovec iov[2 + RUN_FRAMES * CS_FRAME_PARTS];
+    struct iovec iov[2 + CS_OUTBOX_RUN * CS_FRAME_PARTS];
     uint8_t headers[CS_UDP_HEADROOM];
     const struct cs_outgoing *head = at(&n->out, 0);
     uint32_t used = 2, payload = 0;
@@ -189,8 +189,11 @@ int cs_outbox_flush(struct cs_netif *n)
         int err = send_run(n, run);
         if (err == -EAGAIN || err == -ENOBUFS)
             break;
-        if (err == -EINVAL) { /* a kernel before 6.2 cannot cut up UDP here: one by one from now on */
-            cs_outbox_close(n);
+        if (err == -EMSGSIZE || err == -EINVAL) {
+            if (n->out.run_bytes > UDP_BYTES) /* no more than an adapter would take */
+                n->out.run_bytes = UDP_BYTES;
+            else /* a kernel before 6.2 cannot cut up UDP here: one by one from now on */
+                cs_outbox_close(n);
             continue;
         }
         cs_count(err < 0 ? n->out.drop_send : n->out.segmented, run);

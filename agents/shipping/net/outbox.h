@@ -14,6 +14,10 @@
 #include "packet_format.h"
 
 #define CS_OUTBOX_FRAMES 1024u
+/* Datagrams in a message, at most. More bytes than a UDP datagram can have are allowed: the message stands for what
+ * a driver puts into the adapter's ring behind one doorbell, and the lengths in its headers are written anew for
+ * each piece. */
+#define CS_OUTBOX_RUN 64u
 
 struct cs_netif;
 
@@ -33,6 +37,7 @@ struct cs_outgoing {
 
 struct cs_outbox {
     int fd; /* the AF_PACKET socket, -1: no segmentation */
+    uint32_t run_bytes; /* in a message, at most */
     uint32_t first, count;
     struct cs_outgoing queue[CS_OUTBOX_FRAMES];
     cs_counter *segmented, *drop_send;
