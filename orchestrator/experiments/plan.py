@@ -57,8 +57,10 @@ class Plan:
     search_attempts: int = 2
     """A rate has failed when it failed so often in a row: one hiccup of the machine must not end a search."""
     search_step_s: float = 0.6
-    headroom: float = 0.75
-    """Where source, sink or wire limit `scaled`, this part of what they carry is used: at their very limit
+    step_down: float = 0.94
+    """`scaled`: from a rate that source, sink or wire cannot hold under load to the next one tried."""
+    headroom: float = 0.92
+    """Where source, sink or wire limit `scaled`, this part of what they hold is used: at their very limit
     every other trial would miss its load."""
     sustained_loss: float = 0.005
     """Loss up to which conventional I/O "sustains" a rate in `scaled`; `modern` allows none."""

@@ -12,68 +12,97 @@ from orchestrator.experiments.trial import Trial, run_trial
 from orchestrator.experiments.workloads import MAX_RING_MBPS, Setting, Target, TrialFailed
 
 
-async def find_rings(target: Target, plan: Plan, flows: Flows, report: Report) -> Calibration:
-    """The rings at which conventional forwarding, with the whole CPU, just reaches the paper's share."""
-    definition = target.definition
-    share = definition.offered_mbps / definition.ring_mbps
-    most = min(plan.search_max_mbps, MAX_RING_MBPS * share)
-    search = RateSearch(plan.search_start_mbps, most, plan.search_resolution)
-    points: list[Point] = []
-    limited_by: str | None = None
-    probe = probe_plan(plan)
-    while not search.done:
-        rate = search.rate
-        setting = Setting(
-            ring_mbps=rate / share,
+class _Rings:
+    """Trials of conventional I/O at rates that are tried, and what they said."""
+
+    def __init__(self, target: Target, plan: Plan, flows: Flows) -> None:
+        self.target, self.plan, self.flows = target, plan, flows
+        self.points: list[Point] = []
+        self.seconds = 0.0
+        self._probe = probe_plan(plan)
+
+    def setting(self, rate: float) -> Setting:
+        definition = self.target.definition
+        return Setting(
+            ring_mbps=rate * definition.ring_mbps / definition.offered_mbps,
             offered_mbps=rate,
             quota_us=None,
-            period_us=plan.cpu_period_us,
-            queue_datagrams=plan.queue_datagrams(rate, definition.datagram_bytes, False),
+            period_us=self.plan.cpu_period_us,
+            queue_datagrams=self.plan.queue_datagrams(rate, definition.datagram_bytes, False),
         )
-        for _ in range(plan.search_attempts):
-            planned = Planned(number=len(points), round=0, system=definition.claim.to, hogs=0)
-            trial = await run_trial(target, planned, setting, probe, flows())
-            limit = bottleneck(trial, plan.sustained_loss, target)
-            points.append(
+
+    async def limit(self, rate: float, hogs: int) -> str | None:
+        """What kept this rate from being carried, as `bottleneck` says; None when some attempt carried it."""
+        found: str | None = None
+        setting = self.setting(rate)
+        for _ in range(self.plan.search_attempts):
+            planned = Planned(len(self.points), 0, self.target.definition.claim.to, hogs)
+            trial = await run_trial(self.target, planned, setting, self._probe, self.flows())
+            self.seconds = trial.seconds
+            found = bottleneck(trial, self.plan.sustained_loss, self.target)
+            self.points.append(
                 Point(
                     quota_us=None,
                     period_us=setting.period_us,
-                    hogs=0,
+                    hogs=hogs,
                     ring_mbps=setting.ring_mbps,
                     offered_mbps=rate,
                     throughput_mbps=round(trial.throughput_mbps or 0.0, 2),
                     loss=trial.loss,
-                    limited_by=limit,
+                    limited_by=found,
                 )
             )
-            if limit is None:
+            if found is None:
                 break
+        return found
+
+
+async def find_rings(target: Target, plan: Plan, flows: Flows, report: Report) -> Calibration:
+    """The rings at which conventional forwarding, with the whole CPU, just reaches the paper's share, as far as
+    source and wire can fill them whatever the load on the forwarder's host."""
+    definition = target.definition
+    share = definition.offered_mbps / definition.ring_mbps
+    most = min(plan.search_max_mbps, MAX_RING_MBPS * share)
+    search = RateSearch(plan.search_start_mbps, most, plan.search_resolution)
+    rings = _Rings(target, plan, flows)
+    limited_by: str | None = None
+    while not search.done:
+        rate = search.rate
+        limit = await rings.limit(rate, 0)
         if limit is not None and rate < search.failed:
             limited_by = limit
         search.tell(rate, limit is None)
-        report(len(points), len(points) + search.steps_left, search.steps_left * trial.seconds)
+        steps = len(rings.points)
+        report(steps, steps + search.steps_left + 1, (search.steps_left + 1) * rings.seconds)
     if not search.best:
         raise TrialFailed(f"{definition.claim.to} sustains no rate on this machine (limited by {limited_by})")
-    short = limited_by not in (None, "forwarder")
-    rate = search.best * (plan.headroom if short else 1.0)
-    ring = min(rate / share, MAX_RING_MBPS)
-    notes = [f"scaled: rings of {ring:.0f} Mb/s, {ring / definition.ring_mbps:.1f} times the paper's"]
-    if short:
-        notes.append(
-            f"scaled: the {limited_by} gave out at {search.best:.0f} Mb/s, before conventional forwarding; "
-            f"the rings are filled with {plan.headroom:.0%} of that"
-        )
+    rate = search.best
+    if limited_by in (None, "forwarder"):
+        notes = []
+    else:
+        notes = [f"scaled: the {limited_by} gave out at {rate:.0f} Mb/s, before conventional forwarding"]
+    # A load on the forwarder's host is felt by its neighbours on this machine too.
+    while (limit := await rings.limit(rate, max(definition.hogs))) not in (None, "forwarder"):
+        notes.append(f"scaled: with {max(definition.hogs)} hogs the {limit} gave out at {rate:.0f} Mb/s")
+        rate *= plan.step_down
+        if rate < plan.search_start_mbps:
+            raise TrialFailed(f"{limit} cannot keep up with {rate:.0f} Mb/s while {max(definition.hogs)} hogs run")
+    if notes:
+        rate *= plan.headroom
+        notes.append(f"scaled: where something else than the forwarder gives out, {plan.headroom:.0%} of that is offered")
+    setting = rings.setting(rate)
+    k = rate / definition.offered_mbps
     return Calibration(
         profile="scaled",
         system=definition.claim.to,
-        ring_mbps=ring,
-        offered_mbps=ring * share,
+        ring_mbps=setting.ring_mbps,
+        offered_mbps=rate,
         quota_us=None,
         period_us=plan.cpu_period_us,
-        queue_datagrams=plan.queue_datagrams(ring * share, definition.datagram_bytes, False),
-        k=ring / definition.ring_mbps,
-        points=points,
-        notes=notes,
+        queue_datagrams=setting.queue_datagrams,
+        k=k,
+        points=rings.points,
+        notes=[f"scaled: rings of {setting.ring_mbps:.0f} Mb/s, {k:.1f} times the paper's", *notes],
     )
 
 
