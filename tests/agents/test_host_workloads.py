@@ -155,6 +155,7 @@ async def test_the_manager_comes_with_the_first_that_needs_it_and_goes_with_the_
         "interfaces": [{"name": "eth0"}],
         "socket": str(setup.run_dir / "middle.manager.sock"),
         "backend": "auto",
+        "segmentation": True,
         "queue_datagrams": 64,
     }
     third = await workloads.start(spec(workload="sink", system="copy"))

@@ -10,7 +10,7 @@ from ipaddress import IPv4Network
 from topologies.builder import messages
 from topologies.builder.messages import Message
 from topologies.builder.netlink import Channel
-from topologies.builder.netns import NETNS_DIR, create_namespace, enter_namespace, keep_while_resolving
+from topologies.builder.netns import NETNS_DIR, create_namespace, enter_namespace, settle_neighbours
 from topologies.builder.offloads import turn_off
 from topologies.builder.shaping import Redirect, Shaper, rate_bytes, redirects, shapers
 from topologies.record import HostRecord, NetworkRecord, Record
@@ -60,7 +60,7 @@ def _hosts(record: Record, hosts: dict[str, HostRecord], lab: Channel) -> Iterat
             names = [interface.name for interface in host.interfaces]
             turn_off(channels[name].fileno(), names)
             enter_namespace(host.namespace)
-            keep_while_resolving(names)
+            settle_neighbours(names)
 
 
 def _networks(record: Record) -> Iterator[Message]:

@@ -19,7 +19,7 @@ SKIP = 77
 CORE = [
     f"core/{name}.c" for name in ("pool", "attach", "calls", "control", "datapath", "manager", "counters")
 ]
-NET = [f"net/{name}.c" for name in ("packet_format", "arp", "packet")]
+NET = [f"net/{name}.c" for name in ("packet_format", "arp", "outbox", "packet")]
 
 
 def behaviours(program: str) -> list[str]:

@@ -8,18 +8,17 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-enum { FILL = 8192, QUEUE = 256 };
+enum { FILL = 8192, ROOM = 256 };
 
 struct wire {
     int fd;
-    uint32_t filled, queued;
+    uint32_t filled;
     uint32_t page[FILL];
-    struct cs_frame queue[QUEUE];
     cs_counter *no_page;
 };
 
 int wire_ends[8], wires_opened;
-uint32_t wire_first_part = CS_PAGE_SIZE - WIRE_HEADROOM, wire_room = QUEUE;
+uint32_t wire_first_part = CS_PAGE_SIZE - WIRE_HEADROOM, wire_room = ROOM;
 _Atomic int *wire_stop;
 
 static uint8_t *at(const struct cs_netif *n, const struct cs_part *p)
@@ -68,25 +67,12 @@ static int wire_receive(struct cs_netif *n, struct cs_frame *frames, int max)
     return count;
 }
 
-static uint32_t wire_has_room(struct cs_netif *n)
-{
-    const struct wire *w = n->state;
-    return wire_room > w->queued ? wire_room - w->queued : 0;
-}
-
-static void wire_send(struct cs_netif *n, const struct cs_frame *frame)
-{
-    struct wire *w = n->state;
-    w->queue[w->queued++] = *frame;
-    n->sending = true;
-}
-
-static int wire_kick(struct cs_netif *n, uint32_t receiving)
+static int wire_send(struct cs_netif *n, const struct cs_frame *const *frames, uint32_t count)
 {
     struct wire *w = n->state;
     uint32_t sent = 0;
-    for (; sent < w->queued; sent++) {
-        const struct cs_frame *f = &w->queue[sent];
+    for (; sent < count && sent < wire_room; sent++) {
+        const struct cs_frame *f = frames[sent];
         struct iovec iov[CS_FRAME_PARTS];
         struct msghdr message = {.msg_iov = iov, .msg_iovlen = f->parts};
         for (uint32_t i = 0; i < f->parts; i++)
@@ -96,9 +82,12 @@ static int wire_kick(struct cs_netif *n, uint32_t receiving)
         for (uint32_t i = 0; i < f->parts; i++)
             cs_pool_give(n->pool, f->part[i].page);
     }
-    w->queued -= sent;
-    memmove(w->queue, w->queue + sent, w->queued * sizeof *w->queue);
-    n->sending = w->queued > 0;
+    return (int)sent;
+}
+
+static int wire_kick(struct cs_netif *n, uint32_t receiving)
+{
+    struct wire *w = n->state;
     for (int page; w->filled < receiving && w->filled < FILL && (page = cs_pool_take(n->pool, CS_RECEIVING)) >= 0;)
         w->page[w->filled++] = (uint32_t)page;
     if (wire_stop)
@@ -118,5 +107,5 @@ static void wire_close(struct cs_netif *n)
 }
 
 const struct cs_backend cs_backend_xdp = {
-    "wire", wire_open, wire_receive, wire_has_room, wire_send, wire_kick, wire_statistics, wire_close,
+    "wire", wire_open, wire_receive, wire_send, wire_kick, wire_statistics, wire_close,
 };
