@@ -1,7 +1,9 @@
 """`bench forwarding`: Transship's forwarder against a minimal one that does nothing but forward over AF_XDP.
 
 Transship's is two processes: the host's manager, and the forwarder, which moves containers without mapping
-them. The raw one (raw.c) is the bound: one process, no ownership, no UDP path. Both run on the middle host of
+them. The raw one (raw.c) is the bound: one process, no ownership, no UDP path, and AF_XDP both ways. The
+manager can do one thing that the bound cannot, hand many datagrams to the kernel as one message (segmentation
+offload), so it is measured with and without. All run on the middle host of
 `two-fddi` without shaping, on the same core, with the same queues, source and sink, and compete for that core
 with so many hogs that neither keeps up with the source: so what the source's and the sink's core can do does
 not matter. Trials alternate.
@@ -26,7 +28,7 @@ from agents.client import Machine
 from agents.errors import AgentError
 from benchmarks.forwarding import signals
 from benchmarks.forwarding.raw import RawError, Way, build
-from benchmarks.forwarding.trial import RAW, SHIPPING, SYSTEMS, Found, Load, run_trial, way_through
+from benchmarks.forwarding.trial import FRAMES, RAW, SHIPPING, SYSTEMS, Found, Load, run_trial, way_through
 from orchestrator.events import EventBus
 from orchestrator.experiments.definitions import EXPERIMENTS
 from orchestrator.experiments.environment import describe
@@ -131,7 +133,7 @@ async def _measured(trials: int, sizes: Sequence[int], seconds: float, report: R
         lab = f"bench-{os.getpid()}"
         record = await machine.deploy(lab, _topology())
         environment = await describe(record)
-        total = len(sizes) * (2 * trials + 3)
+        total = len(sizes) * (len(SYSTEMS) * trials + 3)
         bench = Bench(machine, lab, record, program, report, total)
         measured = [await _measure(bench, size, trials, seconds) for size in sizes]
         report({"phase": "forwarding", "done": total, "total": total, "seconds_left": 0})
@@ -139,7 +141,7 @@ async def _measured(trials: int, sizes: Sequence[int], seconds: float, report: R
         "benchmark": "forwarding",
         "environment": environment | {"seed": SEED, "notes": _notes(bench, measured)},
         "rows": [_row(size, system, trials) for size in measured for system in SYSTEMS],
-        "ratios": [_ratio(size) for size in measured],
+        "ratios": [_ratio(size, of) for size in measured for of in (SHIPPING, FRAMES)],
     }
 
 
@@ -199,12 +201,13 @@ def _row(size: Size, system: str, trials: int) -> dict[str, Any]:
     }
 
 
-def _ratio(size: Size) -> dict[str, Any]:
-    of, to = ({n: one.forwarded for n, one in size.found[system].items()} for system in SYSTEMS)
-    ratios = paired_ratios(of, to)
+def _ratio(size: Size, of: str) -> dict[str, Any]:
+    ratios = paired_ratios(
+        *({n: one.forwarded for n, one in size.found[which].items()} for which in (of, RAW))
+    )
     middle, interval = median_ci95(ratios, SEED) if ratios else (None, None)
     return {
-        "of": SHIPPING,
+        "of": of,
         "to": RAW,
         "factors": _factors(size),
         "published": None,

@@ -19,8 +19,9 @@ from orchestrator.experiments.drops import interface
 from orchestrator.experiments.snapshots import quiet
 from orchestrator.experiments.workloads import Setting, Target, Workloads
 
-SHIPPING, RAW = SYSTEMS = ("shipping", "raw")
-"""Transship's manager and forwarder, and the bound."""
+SHIPPING, FRAMES, RAW = SYSTEMS = ("shipping", "shipping-frames", "raw")
+"""Transship's manager and forwarder, the same without segmentation offload (every frame is given to the
+kernel by itself, as the bound does), and the bound."""
 SATURATED = 0.95
 """A trial in which more than this fraction of what was offered is forwarded did not find the limit."""
 WARMUP_S, TAIL_S = 0.4, 0.3
@@ -81,7 +82,7 @@ async def run_trial(target: Target, way: Way, program: Path, system: str, load: 
             stack.push_async_callback(raw.kill)
             await raw.ready()
         else:
-            forwarder = await workloads.forwarder(setting, system)
+            forwarder = await workloads.forwarder(setting, SHIPPING, segmentation=system == SHIPPING)
         stack.push_async_callback(target.set_hogs, 0)
         await target.set_hogs(load.hogs)
         source = await workloads.source(setting, flow, WARMUP_S, load.seconds + TAIL_S)

@@ -22,10 +22,10 @@ class Plan:
     """Guess of what starting and stopping one trial's processes takes, until trials have been seen."""
 
     cpu_period_us: int = 500_000
-    """CFS period of the middle host's budget. It is long so that a period's budget is longer than the turns that
-    the scheduler gives to hogs and I/O (about 3 ms): with a budget shorter than a turn, each period's went to one of
-    them, and the I/O path got more than its share (linux against 3 hogs: 0.38 of the budget with 100 ms, 0.28
-    with 500 ms)."""
+    """CFS period of the middle host's budget. It is long so that a period's budget is longer than the turns
+    that the scheduler gives to hogs and I/O (about 3 ms): with a budget shorter than a turn, each period's
+    went to one of them, and the I/O path got more than its share (linux against 3 hogs: 0.38 of the budget
+    with 100 ms, 0.28 with 500 ms)."""
     budget_start: float = 0.013
     budget_range: tuple[float, float] = (0.01, 1.0)
     """Budgets to search, as a fraction of one CPU."""

@@ -32,7 +32,7 @@ class _Rings:
         )
 
     async def limit(self, rate: float, hogs: int) -> str | None:
-        """What kept this rate from being carried, as `bottleneck` says; None when some attempt carried it."""
+        """What kept this rate from being carried, as `bottleneck` says; None if an attempt carried it."""
         found: str | None = None
         setting = self.setting(rate)
         for _ in range(self.plan.search_attempts):
@@ -58,8 +58,8 @@ class _Rings:
 
 
 async def find_rings(target: Target, plan: Plan, flows: Flows, report: Report) -> Calibration:
-    """The rings at which conventional forwarding, with the whole CPU, just reaches the paper's share, as far as
-    source and wire can fill them whatever the load on the forwarder's host."""
+    """The rings at which conventional forwarding, with the whole CPU, just reaches the paper's share, as far
+    as source and wire can fill them whatever the load on the forwarder's host."""
     definition = target.definition
     share = definition.offered_mbps / definition.ring_mbps
     most = min(plan.search_max_mbps, MAX_RING_MBPS * share)
@@ -86,10 +86,10 @@ async def find_rings(target: Target, plan: Plan, flows: Flows, report: Report) -
         notes.append(f"scaled: with {max(definition.hogs)} hogs the {limit} gave out at {rate:.0f} Mb/s")
         rate *= plan.step_down
         if rate < plan.search_start_mbps:
-            raise TrialFailed(f"{limit} cannot keep up with {rate:.0f} Mb/s while {max(definition.hogs)} hogs run")
+            raise TrialFailed(f"the {limit} cannot hold {rate:.0f} Mb/s with {max(definition.hogs)} hogs")
     if notes:
         rate *= plan.headroom
-        notes.append(f"scaled: where something else than the forwarder gives out, {plan.headroom:.0%} of that is offered")
+        notes.append(f"scaled: {plan.headroom:.0%} of that is offered, for source and wire to keep up")
     setting = rings.setting(rate)
     k = rate / definition.offered_mbps
     return Calibration(

@@ -94,7 +94,8 @@ async def run_trial(target: Target, planned: Planned, setting: Setting, plan: Pl
         await target.set_budget(setting)
         source = await workloads.source(setting, flow, plan.warmup_s, plan.measured_s)
         sent = await _source_done(workloads, source, (forwarder, sink), plan)
-        # What still waits is moved on the whole CPU and faster rings: it belongs to the books, not to the throughput.
+        # What still waits is moved on the whole CPU and faster rings: it belongs to the books, not to the
+        # throughput.
         await _unloaded(target, setting)
         await _ring_speed(target, setting, DRAIN_FASTER)
         drained = await _drain(target, workloads, forwarder, sink, sent, before, plan.drain_s)

@@ -128,8 +128,8 @@ class Workloads:
             },
         )
 
-    async def forwarder(self, setting: Setting, system: str) -> str:
-        """Starts the forwarder of the I/O system under test and returns its id."""
+    async def forwarder(self, setting: Setting, system: str, **params: Any) -> str:
+        """Starts the forwarder of the I/O system under test, with more `params`, and returns its id."""
         target = self._target
         return await self._start(
             target.definition.path.forwarder,
@@ -141,6 +141,7 @@ class Workloads:
                 "remote": f"{target.sink}:{PORT}",
                 "queue_datagrams": setting.queue_datagrams,
                 "size": target.definition.datagram_bytes,
+                **params,
             },
         )
 

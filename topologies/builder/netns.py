@@ -84,8 +84,9 @@ def settle_neighbours(interfaces: list[str]) -> None:
     """Make ARP in the calling thread's namespace lose nothing, and seldom speak (arp(7)).
 
     What waits for a reply is kept, as much as a sender may have on its way: by default the kernel keeps
-    208 KiB and drops the rest, counted only for the machine as a whole. And an address once heard holds for an
-    hour: a request in the middle of a trial, dropped with the datagrams around it, would be counted as one.
+    208 KiB and drops the rest, counted only for the machine as a whole. And an address once heard holds for
+    an hour: a request in the middle of a trial, dropped with the datagrams around it, would be counted as
+    one.
     """
     for name in interfaces:
         _set(f"/proc/sys/net/ipv4/neigh/{name}/unres_qlen_bytes", str(32 << 20))

@@ -40,9 +40,9 @@ def burst_bytes(rate_mbps: float, mtu: int) -> int:
 def limit_bytes(stations: int) -> int:
     """What the shaper's queue holds, in bytes.
 
-    A socket with a send buffer of 16 MiB (32 MiB inside the kernel, which doubles it) can have that much under
-    way before it blocks. The queue takes 33 MiB from every station, so senders are held back by their own
-    buffer, as a station waits for the ring, and nothing is dropped.
+    A socket with a send buffer of 16 MiB (32 MiB inside the kernel, which doubles it) can have that much
+    under way before it blocks. The queue takes 33 MiB from every station, so senders are held back by their
+    own buffer, as a station waits for the ring, and nothing is dropped.
     """
     return min(max(stations, 1) * _SENDER_BYTES, _MAX_LIMIT)
 

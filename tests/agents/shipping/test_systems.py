@@ -11,6 +11,7 @@ import ctypes
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -141,12 +142,13 @@ def kernel_socket(local: str, port: int) -> socket.socket:
 
 
 @contextlib.contextmanager
-def manager(backend: str, path: Path) -> Iterator[Workload]:
+def manager(backend: str, path: Path, segmentation: bool = True) -> Iterator[Workload]:
     interfaces = [
         {"name": f"eth{n}", "mac": mac(n, 2), "address": f"10.98.{n}.2", "prefix": 24, "mtu": MTU}
         for n in range(2)
     ]
     params = {"interfaces": interfaces, "socket": str(path), "backend": backend, "queue_datagrams": 256}
+    params["segmentation"] = segmentation
     with Workload("manager", "shipping", params) as made:
         yield made
 
@@ -202,6 +204,42 @@ def test_our_stack_moves_data_unchanged(links: None, tmp_path: Path, system: str
         assert set(dropped) <= {"drop_not_ip", "drop_not_for_us"}  # the kernel's own chatter
         assert host.stop()["backend"] == backend
     assert not path.exists()
+
+
+@pytest.fixture
+def checksums_in_software(links: None) -> Iterator[None]:
+    """Whatever leaves us unfinished gets its checksum from the kernel, and the receiver looks at it."""
+
+    def switch(state: str) -> None:
+        subprocess.run(["ethtool", "-K", "eth1", "tx", state], preexec_fn=enter(OURS), check=True)
+
+    switch("off")
+    yield
+    switch("on")
+
+
+@pytest.mark.parametrize("segmentation", [True, False])
+@pytest.mark.parametrize("backend", ["xdp", "packet"])
+def test_what_waited_leaves_in_few_messages_and_arrives_as_it_was(
+    checksums_in_software: None, tmp_path: Path, backend: str, segmentation: bool
+) -> None:
+    # runs of one size, shorter and empty ones between; one has more bytes than a UDP datagram can carry
+    sizes = [4300] * 70 + [0] + [1000, 1000, 17, 4300] + [7000] * 9 + [28] + [1] * 12
+    datagrams = [bytes((i + number) % 256 for i in range(size)) for number, size in enumerate(sizes)]
+    path = tmp_path / "manager"
+    with manager(backend, path, segmentation) as host, forwarder("shipping", path) as workload:
+        with kernel_socket("10.98.0.1", 0) as out, kernel_socket("10.98.1.1", 9000) as back:
+            out.sendto(b"first", ("10.98.0.2", 9000))  # until the sink's address is known, all wait
+            assert back.recv(65536) == b"first"
+            host.process.send_signal(signal.SIGSTOP)
+            for data in datagrams:
+                out.sendto(data, ("10.98.0.2", 9000))
+            host.process.send_signal(signal.SIGCONT)
+            for number, data in enumerate(datagrams):
+                assert back.recv(65536) == data, f"datagram {number}"
+        assert workload.stop()["sent"] == 1 + len(datagrams)
+        assert (host.counters()["segmented_eth1"] > len(datagrams) / 2) == segmentation
+        assert host.stop()["segmentation"] == segmentation
 
 
 def test_every_system_of_the_table_is_tested_here() -> None:
