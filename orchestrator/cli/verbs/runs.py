@@ -41,21 +41,11 @@ def run_options(command: F) -> F:
 
 @click.command("reproduce")
 @run_options
-def reproduce_verb(
-    experiment: str,
-    quick: bool,
-    trials: int | None,
-    profile: str,
-    seed: int | None,
-    server: str | None,
-    state: str | None,
-    format_: str,
-) -> int:
+def reproduce_verb(server: str | None, state: str | None, format_: str, **request: Any) -> int:
     """Reproduce EXPERIMENT, such as fddi: published and measured side by side, and a verdict.
 
     Deploys the lab it needs and destroys it. Exit status 3: finished, but too many trials were invalid.
     """
-    request = _request(experiment, None, quick, trials, profile, seed)
     run, result = _execute(request, server, state)
     if format_ == "json":
         print(json.dumps(result, indent=2))
@@ -69,37 +59,14 @@ def reproduce_verb(
 @click.command("run")
 @run_options
 @click.option("--lab", help="A deployed lab to use; without it, one is deployed and destroyed.")
-def run_verb(
-    experiment: str,
-    quick: bool,
-    trials: int | None,
-    profile: str,
-    seed: int | None,
-    server: str | None,
-    state: str | None,
-    format_: str,
-    lab: str | None,
-) -> int:
+def run_verb(server: str | None, state: str | None, format_: str, **request: Any) -> int:
     """Execute EXPERIMENT and say how it ended and where its files are."""
-    run, _ = _execute(_request(experiment, lab, quick, trials, profile, seed), server, state)
+    run, _ = _execute(request, server, state)
     if format_ == "json":
         print(json.dumps(run, indent=2))
     else:
         print(f"run {run['id']}: {run['state']}, {run['verdict']}\nfiles: {run['directory']}")
     return INVALID if run["state"] == "invalid" else DONE
-
-
-def _request(
-    experiment: str, lab: str | None, quick: bool, trials: int | None, profile: str, seed: int | None
-) -> Json:
-    return {
-        "experiment": experiment,
-        "lab": lab,
-        "profile": profile,
-        "trials": trials,
-        "quick": quick,
-        "seed": seed,
-    }
 
 
 def _execute(request: Json, server: str | None, state: str | None) -> tuple[Json, Json]:
