@@ -82,8 +82,11 @@ bool cs_receive_pass(struct cs_manager *m, struct cs_interface *in)
 {
     struct cs_frame frames[BATCH];
     int count = in->netif.backend->receive(&in->netif, frames, BATCH);
-    for (int i = 0; i < count; i++) /* the adapter wrote them, or another CPU for it: none is in our cache */
+    for (int i = 0; i < count; i++) { /* they may have waited for long: nothing of them is in our cache */
         __builtin_prefetch(at(m, &frames[i].part[0]));
+        for (uint32_t k = 0; k < frames[i].parts; k++)
+            __builtin_prefetch(&m->pool.shared->table[frames[i].part[k].page], 1);
+    }
     for (int i = 0; i < count; i++) {
         struct cs_frame *f = &frames[i];
         struct cs_packet packet = cs_packet_parse(at(m, &f->part[0]), f->part[0].len, cs_frame_bytes(f), &in->netif.address);
