@@ -280,7 +280,8 @@ def test_a_full_disk_is_named(clone: Clone, tmp_path: Path) -> None:
 
 
 DPKG_QUERY = """
-for package in mininet iproute2 iputils-ping ethtool libc6-dev libbpf-dev libxdp-dev python3-dev python3-venv; do
+for package in mininet iproute2 iputils-ping ethtool libc6-dev libbpf-dev libxdp-dev python3-dev \\
+    python3-venv; do
     echo "$package installed"
 done
 if [ -e "$(dirname "$0")/gcc" ]; then echo gcc installed; fi
