@@ -16,7 +16,7 @@
 #include "manager.h"
 #include "protocol.h"
 
-enum { MIN_QUEUE = 16, MAX_QUEUE = 65536, FIRST_EPHEMERAL = 49152 };
+enum { MIN_QUEUE = 16, MAX_QUEUE = 65536, FIRST_EPHEMERAL = 49152, ACCEPT_PAUSE_NS = 100000000 };
 
 int cs_control_open(struct cs_manager *m, const char *path)
 {
@@ -36,8 +36,12 @@ int cs_control_open(struct cs_manager *m, const char *path)
 void cs_control_accept(struct cs_manager *m)
 {
     int fd = accept4(m->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0)
+    if (fd < 0) {
+        /* out of descriptors or memory the listener stays readable, and we would do nothing but look at it */
+        if (errno != EAGAIN && errno != EINTR)
+            m->accept_after_ns = cs_now_ns() + ACCEPT_PAUSE_NS;
         return;
+    }
     struct ucred peer;
     socklen_t size = sizeof peer;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == geteuid() || peer.uid == 0))
@@ -170,6 +174,19 @@ static int make_rings(struct cs_endpoint *e, uint32_t queue, int *memory_fd)
     return e->doorbell < 0 ? -errno : 0;
 }
 
+/* Duplicates of our descriptors to send; how many, or -errno and none. */
+static int duplicate(int *fds, const int *ours, int count)
+{
+    for (int i = 0; i < count; i++)
+        if ((fds[i] = dup(ours[i])) < 0) {
+            int err = -errno;
+            while (i > 0)
+                close(fds[--i]);
+            return err;
+        }
+    return count;
+}
+
 static int open_udp(struct cs_manager *m, uint32_t process, const struct cs_request *q, struct cs_reply *reply, int *fds)
 {
     uint32_t index = 0;
@@ -203,6 +220,8 @@ static int open_udp(struct cs_manager *m, uint32_t process, const struct cs_requ
         goto fail;
     if (interface->netif.backend == &cs_backend_packet && (err = e->kernel_socket = hold_port(e)) < 0)
         goto fail;
+    if ((err = duplicate(&fds[1], &e->doorbell, 1)) < 0)
+        goto fail;
     char name[CS_COUNTER_NAME];
     snprintf(name, sizeof name, "ring_udp%u_backlog", port);
     e->backlog = cs_counter_get(m->counters, name);
@@ -215,7 +234,6 @@ static int open_udp(struct cs_manager *m, uint32_t process, const struct cs_requ
     reply->opened.rx_capacity = e->rx.capacity;
     reply->opened.tx_capacity = e->tx.capacity;
     fds[0] = memory_fd;
-    fds[1] = dup(e->doorbell);
     return 2;
 
 fail:
@@ -261,10 +279,7 @@ static int answer(struct cs_manager *m, uint32_t process, const struct cs_reques
     switch (q->call) {
     case CS_CALL_ATTACH:
         reply->pool_pages = m->pool.pages;
-        fds[0] = dup(m->pool.data_fd);
-        fds[1] = dup(m->pool.table_fd);
-        fds[2] = dup(m->doorbell);
-        return 3;
+        return duplicate(fds, (const int[]){m->pool.data_fd, m->pool.table_fd, m->doorbell}, 3);
     case CS_CALL_OPEN_UDP:
         return open_udp(m, process, q, reply, fds);
     case CS_CALL_CLOSE:
@@ -316,8 +331,7 @@ void cs_control_serve(struct cs_manager *m, uint32_t process)
     }
     bool sent = sendmsg(m->process[process], &message, MSG_NOSIGNAL) == sizeof reply;
     for (int i = 0; i < count; i++)
-        if (fds[i] >= 0)
-            close(fds[i]);
+        close(fds[i]);
     if (!sent)
         cs_control_drop(m, process);
 }

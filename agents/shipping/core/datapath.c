@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #include "manager.h"
 
@@ -201,9 +200,7 @@ bool cs_send_pass(struct cs_manager *m, struct cs_endpoint *e)
             if (d.flags & CS_DESC_MORE && (int64_t)count < (int64_t)e->tx.capacity)
                 goto wait; /* the rest is not there yet */
             if (e->neighbour && !e->neighbour->known) {
-                struct timespec t;
-                clock_gettime(CLOCK_MONOTONIC, &t);
-                if (cs_arp_ask(e->neighbour, (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec))
+                if (cs_arp_ask(e->neighbour, cs_now_ns()))
                     send_arp(m, e->interface, &(struct cs_address){.ip = e->remote});
                 goto wait;
             }

@@ -3,6 +3,7 @@
 #include "host.h"
 
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/un.h>
 
 /* A second process on the same host. It says so on a pipe when it has done what the test wants, and waits. */
@@ -171,6 +172,45 @@ TEST(more_processes_than_there_is_room_for_are_refused_and_the_others_stay)
     for (int i = 0; i < 2 * CS_PROCESSES; i++)
         close(sockets[i]);
     end_of(neighbour(listen_only)); /* and there is room again */
+    host_end();
+}
+
+/* The lowest number under which the manager has no descriptor open: with that as its limit it gets no other. */
+static rlim_t descriptors_of_the_manager(void)
+{
+    char path[64];
+    rlim_t n = 0;
+    do
+        snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)host.manager, (int)n++);
+    while (access(path, F_OK) == 0);
+    return n - 1;
+}
+
+TEST(a_manager_without_descriptors_sleeps_refuses_and_recovers)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct rlimit before, few;
+    char byte;
+    host_start();
+    CHECK(cs_alloc(1, NULL, 0) > 0); /* what was duplicated for us to attach is closed by now */
+    rlim_t used = descriptors_of_the_manager();
+    CHECK_EQ(prlimit(host.manager, RLIMIT_NOFILE, NULL, &before), 0);
+    for (few = before, few.rlim_cur = used + 3; few.rlim_cur-- > used;) { /* an endpoint needs three */
+        CHECK_EQ(prlimit(host.manager, RLIMIT_NOFILE, &few, NULL), 0);
+        CHECK_EQ(cs_open_udp(frame_us.ip, HOST_PORT, 0, 0, HOST_QUEUE, 0), -EMFILE);
+    }
+    int waits = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    strcpy(address.sun_path, host.socket);
+    CHECK_EQ(connect(waits, (struct sockaddr *)&address, sizeof address), 0);
+    uint64_t woken = counted("wakeups");
+    CHECK_EQ(poll(&(struct pollfd){.fd = waits, .events = POLLIN}, 1, 300), 0);
+    CHECK(counted("wakeups") - woken < 30);
+    CHECK_EQ(prlimit(host.manager, RLIMIT_NOFILE, &before, NULL), 0);
+    end_of(neighbour(listen_only)); /* behind the one who waits */
+    CHECK_EQ(recv(waits, &byte, 1, MSG_DONTWAIT), -1); /* not hung up on */
+    CHECK_EQ(errno, EAGAIN);
+    close(waits);
+    check_others_read(20);
     host_end();
 }
 
