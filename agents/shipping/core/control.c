@@ -248,7 +248,7 @@ static int allocate(struct cs_manager *m, uint32_t process, const struct cs_requ
     if (q->alloc.count == 0 || q->alloc.count > CS_ALLOC_BATCH || q->alloc.pages == 0 || q->alloc.pages > m->pool.pages)
         return -EINVAL;
     uint32_t n = 0;
-    for (; n < q->alloc.count; n++) {
+    for (; n < q->alloc.count && cs_pool_grants(&m->pool, (uint16_t)(process + 1), q->alloc.pages); n++) {
         int page = cs_pool_take_run(&m->pool, q->alloc.pages, (uint16_t)(process + 1));
         if (page < 0)
             break;

@@ -15,7 +15,7 @@
 #include "ring.h"
 
 #define CS_INTERFACES 8
-#define CS_PROCESSES 32
+#define CS_PROCESSES (CS_OWNERS - 1)
 #define CS_ENDPOINTS 64
 
 struct cs_interface_config {

@@ -43,7 +43,8 @@ int cs_write(int fd, int count, const int *cids, const int *offs, const int *len
 int cs_map(int count, const int *cids, void **addrs, int options);
 int cs_unmap(int count, const int *cids);
 
-/* A new container of at least size bytes; returns its identifier. addr may be NULL. */
+/* A new container of at least size bytes; returns its identifier. addr may be NULL. A process may own half of the
+ * pool's pages; beyond that, or when none are left, -ENOBUFS. */
 int cs_alloc(int size, void **addr, int options);
 int cs_free(int count, const int *cids);
 

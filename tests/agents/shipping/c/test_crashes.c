@@ -106,6 +106,27 @@ TEST(what_a_killed_process_held_comes_back_within_a_second)
     host_end();
 }
 
+static void take_all_there_is(void)
+{
+    while (cs_alloc(4096, NULL, 0) > 0) {
+    }
+}
+
+TEST(a_process_that_takes_all_it_can_stops_no_arrival_and_no_other)
+{
+    host_start();
+    pid_t pid = neighbour(take_all_there_is);
+    int fd = host_open(HOST_PORT, SOON_MS), cid;
+    struct cs_args args = {.cids = &cid};
+    for (int i = 0; i < 500; i++) { /* nothing is given back meanwhile */
+        station_send(HOST_PORT, 10);
+        CHECK_EQ(cs_read(fd, 10, 1, &args, 0), 1);
+        CHECK(cs_alloc(2 * 4096, NULL, 0) > 0);
+    }
+    end_of(pid);
+    host_end();
+}
+
 static void listen_only(void)
 {
     host_open(HOST_PORT + 1, -1);
