@@ -198,6 +198,8 @@ static int open_udp(struct cs_manager *m, uint32_t process, const struct cs_requ
         return -EADDRNOTAVAIL;
     if (q->udp.queue < MIN_QUEUE || q->udp.queue > MAX_QUEUE || (q->udp.remote && !q->udp.remote_port))
         return -EINVAL;
+    if (2 * q->udp.queue > m->pool.pages / 2) /* two pages a datagram */
+        return -ENOBUFS;
     if (q->udp.remote && (q->udp.remote ^ q->udp.local) & interface->netif.mask)
         return -ENETUNREACH;
     while (index < CS_ENDPOINTS && m->endpoint[index].used)
@@ -248,7 +250,7 @@ static int allocate(struct cs_manager *m, uint32_t process, const struct cs_requ
     if (q->alloc.count == 0 || q->alloc.count > CS_ALLOC_BATCH || q->alloc.pages == 0 || q->alloc.pages > m->pool.pages)
         return -EINVAL;
     uint32_t n = 0;
-    for (; n < q->alloc.count && cs_pool_grants(&m->pool, (uint16_t)(process + 1), q->alloc.pages); n++) {
+    for (; n < q->alloc.count && cs_pool_grants(&m->pool, (uint16_t)(process + 1), q->alloc.pages, CS_SHARE_ALLOCATED); n++) {
         int page = cs_pool_take_run(&m->pool, q->alloc.pages, (uint16_t)(process + 1));
         if (page < 0)
             break;

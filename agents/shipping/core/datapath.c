@@ -60,7 +60,8 @@ static void deliver(struct cs_manager *m, struct cs_interface *in, struct cs_fra
         return;
     }
     trim(m, f, packet->payload_off, packet->payload_len);
-    if (cs_ring_space(&e->rx) < (int64_t)f->parts) {
+    if (cs_ring_space(&e->rx) < (int64_t)f->parts ||
+        !cs_pool_grants(&m->pool, (uint16_t)(e->process + 1), f->parts, CS_SHARE_ARRIVED)) {
         cs_count(m->drops[CS_DROP_ENDPOINT_QUEUE], 1);
         discard(m, f, 0);
         return;

@@ -65,11 +65,14 @@ static inline size_t cs_table_bytes(uint32_t pages)
     return sizeof(struct cs_pool_shared) + (size_t)pages * sizeof(struct cs_container);
 }
 
-/* May the owner have so many pages more? A process's share is half the pool, with what arrived for it: the other half
- * is for arrivals and the other processes. */
-static inline bool cs_pool_grants(const struct cs_pool *p, uint16_t owner, uint32_t pages)
+/* Quarters of the pool up to which a process may come to own pages. One that has allocated all it can still receives,
+ * and a quarter is left for the other processes. */
+enum cs_share { CS_SHARE_ALLOCATED = 2, CS_SHARE_ARRIVED = 3 };
+
+/* May the owner have so many pages more in that way? */
+static inline bool cs_pool_grants(const struct cs_pool *p, uint16_t owner, uint32_t pages, enum cs_share share)
 {
-    return (uint64_t)p->held[owner] + pages <= p->pages / 2;
+    return (uint64_t)p->held[owner] + pages <= (uint64_t)p->pages * share / 4;
 }
 
 /* Take one page for the given state; its number, or -ENOBUFS. */

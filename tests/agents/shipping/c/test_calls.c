@@ -365,6 +365,11 @@ TEST(impossible_endpoints_are_refused)
     CHECK_EQ(cs_open_udp(frame_us.ip, 1, frame_them.ip, 0, 64, 0), -EINVAL);
     for (int i = 0; i < 4; i++)
         CHECK_EQ(cs_open_udp(frame_us.ip, 1, 0, 0, (int[]){0, 15, 65537, -1}[i], 0), -EINVAL);
+    CHECK_EQ(cs_open_udp(frame_us.ip, HOST_PORT, 0, 0, 65536, 0), -ENOBUFS);
+    CHECK_EQ(cs_open_udp(frame_us.ip, HOST_PORT, 0, 0, HOST_POOL / 4 + 1, 0), -ENOBUFS);
+    int largest = cs_open_udp(frame_us.ip, HOST_PORT, 0, 0, HOST_POOL / 4, 0);
+    CHECK(largest >= 0);
+    CHECK_EQ(cs_close(largest), 0);
     host_open(HOST_PORT, 0);
     CHECK_EQ(cs_open_udp(frame_us.ip, HOST_PORT, 0, 0, 64, 0), -EADDRINUSE);
     for (int i = 1; i < 64; i++)

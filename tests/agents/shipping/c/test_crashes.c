@@ -155,6 +155,28 @@ static void check_others_read(int count)
     }
 }
 
+/* Queues that could hold all of the pool between them. */
+static void listen_with_large_queues(void)
+{
+    for (uint16_t port = HOST_PORT + 1; port <= HOST_PORT + 4; port++)
+        CHECK(cs_open_udp(frame_us.ip, port, 0, 0, HOST_POOL / 4, -1) >= 0);
+}
+
+TEST(a_process_that_takes_nothing_from_large_queues_does_not_stop_the_others)
+{
+    host_start();
+    pid_t pid = neighbour(listen_with_large_queues);
+    for (uint32_t i = 0; i < HOST_POOL; i++) {
+        station_send((uint16_t)(HOST_PORT + 1 + i % 4), 10);
+        if (i % 32 == 31)
+            WITHIN(SOON_MS, counted("datagrams_in") + counted("drop_endpoint_queue") + counted("drop_wire_no_page") > i);
+    }
+    CHECK_EQ(counted("containers_owned"), HOST_POOL / 4 * 3);
+    check_others_read(100);
+    end_of(pid);
+    host_end();
+}
+
 TEST(a_stopped_reader_does_not_stop_the_others)
 {
     host_start();
