@@ -260,7 +260,8 @@ int cs_alloc(int size, void **addr, int options)
     return (int)cid;
 }
 
-/* A single page is kept for the next cs_alloc (recycling); the rest goes back through any open ring. */
+/* A single page is kept for the next cs_alloc (recycling); the rest goes back through any open ring, or by asking where
+ * none has room. So what is ours can always be freed, unless the manager is gone (-EPIPE), and all containers with it. */
 int cs_free(int count, const int *cids)
 {
     for (int i = 0; i < count; i++) {
@@ -275,9 +276,16 @@ int cs_free(int count, const int *cids)
         struct cs_open *e = cs_self.open;
         while (e < cs_self.open + CS_OPEN_MAX && (e->fd < 0 || cs_ring_space(&e->tx) <= 0))
             e++;
-        if (e == cs_self.open + CS_OPEN_MAX)
-            return -EAGAIN;
-        put(e, 1, &cids[i], NULL, NULL, CS_DESC_FREE);
+        if (e < cs_self.open + CS_OPEN_MAX) {
+            put(e, 1, &cids[i], NULL, NULL, CS_DESC_FREE);
+            continue;
+        }
+        struct cs_request q = {.call = CS_CALL_FREE, .cid = (uint32_t)cids[i]};
+        struct cs_reply reply;
+        int err = cs_ask(&q, &reply, NULL);
+        if (err < 0)
+            return err;
+        cs_self.owned[page] = 0;
     }
     return 0;
 }

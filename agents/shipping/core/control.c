@@ -260,6 +260,15 @@ static int allocate(struct cs_manager *m, uint32_t process, const struct cs_requ
     return n ? 0 : -ENOBUFS;
 }
 
+static int free_container(struct cs_manager *m, uint32_t process, uint32_t cid)
+{
+    int64_t page = cs_pool_check(&m->pool, cid, 0, 0, (uint16_t)(process + 1));
+    if (page < 0)
+        return (int)page;
+    cs_pool_give(&m->pool, (uint32_t)page);
+    return 0;
+}
+
 static int close_endpoint(struct cs_manager *m, uint32_t process, uint32_t index)
 {
     struct cs_endpoint *e = &m->endpoint[index < CS_ENDPOINTS ? index : 0];
@@ -288,6 +297,8 @@ static int answer(struct cs_manager *m, uint32_t process, const struct cs_reques
         return close_endpoint(m, process, q->endpoint);
     case CS_CALL_ALLOC:
         return allocate(m, process, q, reply);
+    case CS_CALL_FREE:
+        return free_container(m, process, q->cid);
     default:
         return -ENOSYS;
     }

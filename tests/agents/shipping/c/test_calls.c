@@ -282,13 +282,48 @@ TEST(half_the_pool_can_be_allocated_and_comes_back)
     station_send(HOST_PORT, 10); /* arrivals go on */
     CHECK_EQ(take(fd, &cids[n], &(int){0}, &(int){0}, 0), 1);
     CHECK_EQ(cs_free(1, &cids[n]), 0);
-    /* freed through the ring, which is smaller: the doorbell is rung when it is full */
-    for (int i = 0; i < n; i++)
-        WITHIN(SOON_MS, cs_free(1, &cids[i]) == 0);
+    for (int i = 0; i < n; i++) /* through the ring, which is smaller, and else by asking */
+        CHECK_EQ(cs_free(1, &cids[i]), 0);
     cs_flush();
     WITHIN(SOON_MS, counted("containers_owned") <= 256);
     CHECK(cs_alloc(4096 * 100, NULL, 0) > 0);
     CHECK_EQ(cs_close(fd), 0);
+    host_end();
+}
+
+TEST(everything_can_be_freed_without_an_endpoint)
+{
+    static int cids[640];
+    int large;
+    host_start();
+    CHECK((large = cs_alloc(8192, NULL, 0)) > 0);
+    for (int i = 0; i < 640; i++)
+        CHECK((cids[i] = cs_alloc(4096, NULL, 0)) > 0);
+    CHECK_EQ(cs_free(640, cids), 0);
+    CHECK_EQ(cs_free(1, &large), 0);
+    CHECK_EQ(counted("containers_owned"), 256); /* kept for the next cs_alloc */
+    CHECK_EQ(cs_free(1, &large), -EPERM);
+    host_end();
+}
+
+TEST(what_a_reader_cuts_off_goes_back_even_when_its_ring_is_full)
+{
+    static int cids[384];
+    int zero = 0, one = 1, cid;
+    struct cs_args args = {.cids = &cid};
+    host_start();
+    int fd = host_open(HOST_PORT, SOON_MS);
+    for (int i = 0; i < 384; i++)
+        CHECK((cids[i] = cs_alloc(4096, NULL, 0)) > 0);
+    for (int i = 0; i < 128; i++) /* nobody answers our ARP */
+        CHECK_EQ(cs_write(fd, 1, &cids[i], &zero, &one, CS_DONTWAIT), 0);
+    CHECK_EQ(cs_write(fd, 1, &cids[128], &zero, &one, CS_DONTWAIT), -EAGAIN);
+    CHECK_EQ(cs_free(256, &cids[128]), 0); /* as many as are kept */
+    station_send(HOST_PORT, 4300);
+    CHECK_EQ(cs_read(fd, 4300, 1, &args, 0), 1);
+    CHECK_EQ(counted("containers_owned"), 384 + 1);
+    CHECK_EQ(cs_free(1, &cid), 0);
+    CHECK_EQ(counted("containers_owned"), 384);
     host_end();
 }
 
