@@ -17,7 +17,7 @@
 enum cs_options {
     CS_MAPALL = 1,   /* cs_read: map what was read, addresses in args->addrs */
     CS_MAPNOW = 2,   /* cs_alloc: map at once, address in *addr */
-    CS_DONTWAIT = 4, /* do not block: -EAGAIN instead */
+    CS_DONTWAIT = 4, /* do not block: -EAGAIN instead, and -EPIPE soon after the manager has gone */
     CS_MORE = 8,     /* cs_write: more follows, the doorbell may wait for it (cs_flush, or a cs_read that blocks) */
 };
 

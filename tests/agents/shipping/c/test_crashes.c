@@ -74,6 +74,28 @@ TEST(a_dead_manager_is_noticed_by_a_writer_that_is_held_back)
     rmdir(host.directory);
 }
 
+TEST(a_dead_manager_is_noticed_by_one_who_never_waits)
+{
+    host_start();
+    int fd = host_open(HOST_PORT, 30000), zero = 0, one = 1, cid, cids[200];
+    struct cs_args args = {.cids = &cid};
+    for (int i = 0; i < 200; i++)
+        CHECK((cids[i] = cs_alloc(1, NULL, 0)) > 0);
+    station_send(HOST_PORT, 10);
+    WITHIN(SOON_MS, counted("datagrams_in") == 1);
+    CHECK_EQ(kill(host.manager, SIGKILL), 0);
+    CHECK_EQ(waitpid(host.manager, NULL, 0), host.manager);
+    CHECK_EQ(cs_read(fd, 10, 1, &args, CS_DONTWAIT), 1); /* what had arrived is still there */
+    WITHIN(SOON_MS, cs_read(fd, 10, 1, &args, CS_DONTWAIT) == -EPIPE);
+    int written = 0, err = 0;
+    while (written < 200 && (err = cs_write(fd, 1, &cids[written], &zero, &one, CS_DONTWAIT)) == 0)
+        written++;
+    CHECK_EQ(err, -EPIPE);
+    cs_detach();
+    unlink(host.socket);
+    rmdir(host.directory);
+}
+
 static void take_much(void)
 {
     int fd = host_open(HOST_PORT, SOON_MS), cids[8], sum = 0;
