@@ -186,6 +186,7 @@ bool cs_send_pass(struct cs_manager *m, struct cs_endpoint *e)
     int64_t ready = cs_ring_ready(&e->tx);
     uint32_t messages = 0;
     bool worked = false;
+    e->unfinished = 0;
     while (ready > 0 && messages < BATCH) {
         struct cs_desc d = cs_ring_peek(&e->tx, 0);
         uint32_t count = 1;
@@ -198,8 +199,10 @@ bool cs_send_pass(struct cs_manager *m, struct cs_endpoint *e)
         } else {
             while (d.flags & CS_DESC_MORE && (int64_t)count < ready)
                 d = cs_ring_peek(&e->tx, count++);
-            if (d.flags & CS_DESC_MORE && (int64_t)count < (int64_t)e->tx.capacity)
-                goto wait; /* the rest is not there yet */
+            if (d.flags & CS_DESC_MORE && (int64_t)count < (int64_t)e->tx.capacity) {
+                e->unfinished = count; /* its writer rings when the rest is there */
+                return worked;
+            }
             if (e->neighbour && !e->neighbour->known) {
                 if (cs_arp_ask(e->neighbour, cs_now_ns()))
                     send_arp(m, e->interface, &(struct cs_address){.ip = e->remote});

@@ -243,7 +243,7 @@ static bool announce_sleep(struct cs_manager *m)
             cs_ring_wait(&m->endpoint[i].tx);
     for (uint32_t i = 0; i < m->endpoints; i++)
         if (m->endpoint[i].used)
-            ready |= cs_ring_ready(&m->endpoint[i].tx) > 0;
+            ready |= cs_ring_ready(&m->endpoint[i].tx) != m->endpoint[i].unfinished;
     return ready;
 }
 

@@ -54,6 +54,7 @@ struct cs_endpoint {
     struct cs_ring rx, tx; /* the manager produces rx and consumes tx */
     void *memory;
     size_t bytes;
+    uint32_t unfinished; /* descriptors in tx of a message whose end was not there in the last pass */
     int doorbell;      /* eventfd of the reader */
     int kernel_socket; /* holds the port where the kernel sees our frames too, else -1 */
     cs_counter *backlog;

@@ -1,5 +1,6 @@
 /* Processes that die, stop or misbehave: what the others see, and how soon. */
 #define _GNU_SOURCE
+#include "core/process.h"
 #include "host.h"
 
 #include <sched.h>
@@ -276,6 +277,25 @@ TEST(a_manager_without_descriptors_sleeps_refuses_and_recovers)
     CHECK_EQ(errno, EAGAIN);
     close(waits);
     check_others_read(20);
+    host_end();
+}
+
+TEST(a_message_without_an_end_wakes_nobody_until_it_ends)
+{
+    uint8_t payload[FRAME_MAX];
+    host_start();
+    int fd = host_open(HOST_PORT, SOON_MS), cids[2] = {cs_alloc(1, NULL, 0), cs_alloc(1, NULL, 0)}, zero = 0, ten = 10;
+    struct cs_open *e = cs_find(fd); /* the library writes whole messages only */
+    *cs_ring_reserve(&e->tx) = (struct cs_desc){(uint32_t)cids[0], 0, 10, CS_DESC_MORE};
+    cs_ring_submit(&e->tx);
+    e->unflushed = true;
+    cs_flush();
+    WITHIN(SOON_MS, atomic_load(&e->tx.shared->waiting)); /* it looked, and sleeps */
+    uint64_t woken = counted("wakeups");
+    poll(NULL, 0, 300);
+    CHECK(counted("wakeups") - woken < 30);
+    CHECK_EQ(cs_write(fd, 1, &cids[1], &zero, &ten, 0), 0);
+    CHECK_EQ(station_receive(payload, SOON_MS), 20);
     host_end();
 }
 
