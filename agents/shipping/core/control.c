@@ -54,19 +54,27 @@ void cs_control_accept(struct cs_manager *m)
     close(fd);
 }
 
+/* A port that is open on another interface too has the same counter. */
+static void release_backlog(struct cs_manager *m, const struct cs_endpoint *e)
+{
+    for (uint32_t i = 0; i < m->endpoints; i++)
+        if (&m->endpoint[i] != e && m->endpoint[i].used && m->endpoint[i].backlog == e->backlog)
+            return;
+    cs_counter_release(m->counters, e->backlog);
+}
+
 void cs_endpoint_close(struct cs_manager *m, struct cs_endpoint *e)
 {
     if (e->interface)
         e->interface->ports[e->local_port] = 0;
     if (e->backlog)
-        cs_count_set(e->backlog, 0);
+        release_backlog(m, e);
     if (e->memory)
         munmap(e->memory, e->bytes);
     if (e->doorbell >= 0)
         close(e->doorbell);
     if (e->kernel_socket >= 0)
         close(e->kernel_socket);
-    (void)m;
     *e = (struct cs_endpoint){.doorbell = -1, .kernel_socket = -1};
 }
 

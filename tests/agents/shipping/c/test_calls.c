@@ -339,6 +339,11 @@ TEST(closing_gives_back_what_waited)
     WITHIN(SOON_MS, counted("containers_owned") == 0);
     CHECK_EQ(counted("drop_closed"), 5);
     CHECK_EQ(counted("ring_udp9000_backlog"), 0);
+    for (uint16_t port = 10000; port < 12000; port++) /* more than there is room for counters */
+        CHECK_EQ(cs_close(host_open(port, SOON_MS)), 0);
+    fd = host_open(HOST_PORT + 1, SOON_MS);
+    station_send(HOST_PORT + 1, 10);
+    WITHIN(SOON_MS, counted("ring_udp9001_backlog") == 1);
     CHECK(host_open(HOST_PORT, SOON_MS) >= 0); /* the port is free again */
     host_end();
 }
