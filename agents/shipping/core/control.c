@@ -69,6 +69,8 @@ void cs_endpoint_close(struct cs_manager *m, struct cs_endpoint *e)
         e->interface->ports[e->local_port] = 0;
     if (e->backlog)
         release_backlog(m, e);
+    if (e->neighbour)
+        cs_arp_leave(e->neighbour, cs_now_ns());
     if (e->memory)
         munmap(e->memory, e->bytes);
     if (e->doorbell >= 0)
@@ -222,7 +224,7 @@ static int open_udp(struct cs_manager *m, uint32_t process, const struct cs_requ
     int memory_fd = -1, err;
     *e = (struct cs_endpoint){.process = (uint16_t)process, .local = q->udp.local, .remote = q->udp.remote,
                               .local_port = port, .remote_port = q->udp.remote_port, .doorbell = -1, .kernel_socket = -1};
-    if (e->remote && !(e->neighbour = cs_arp_find(&interface->arp, e->remote))) {
+    if (e->remote && !(e->neighbour = cs_arp_hold(&interface->arp, e->remote, cs_now_ns()))) {
         err = -ENOBUFS;
         goto fail;
     }

@@ -95,11 +95,11 @@ bool cs_receive_pass(struct cs_manager *m, struct cs_interface *in)
             deliver(m, in, f, &packet);
             continue;
         case CS_PACKET_ARP_REQUEST:
-            cs_arp_heard(&in->arp, &packet.sender);
+            cs_arp_heard(&in->arp, &packet.sender, cs_now_ns());
             send_arp(m, in, &packet.sender);
             break;
         case CS_PACKET_ARP_REPLY:
-            cs_arp_heard(&in->arp, &packet.sender);
+            cs_arp_heard(&in->arp, &packet.sender, cs_now_ns());
             break;
         default:
             cs_count(m->drops[packet.kind], 1);
@@ -203,11 +203,10 @@ bool cs_send_pass(struct cs_manager *m, struct cs_endpoint *e)
                 e->unfinished = count; /* its writer rings when the rest is there */
                 return worked;
             }
-            if (e->neighbour && !e->neighbour->known) {
-                if (cs_arp_ask(e->neighbour, cs_now_ns()))
-                    send_arp(m, e->interface, &(struct cs_address){.ip = e->remote});
+            if (e->neighbour && messages == 0 && cs_arp_ask(e->neighbour, cs_now_ns()))
+                send_arp(m, e->interface, &(struct cs_address){.ip = e->remote});
+            if (e->neighbour && !e->neighbour->known)
                 goto wait;
-            }
             if (cs_outbox_room(&out->out) == 0)
                 goto wait;
             enum cs_drop drop = send_message(m, e, count);
