@@ -7,6 +7,8 @@ CDEF = """
 struct cs_counters;
 struct cs_counters *cs_counters_open(int fd);
 void cs_counters_close(struct cs_counters *c);
+void *cs_counter_get(struct cs_counters *c, const char *name);
+void cs_counter_release(struct cs_counters *c, void *counter);
 
 /* core/manager.h */
 struct cs_interface_config { char name[16]; uint8_t mac[6]; uint32_t ip, mask; uint32_t mtu; };

@@ -33,6 +33,13 @@ void cs_flush(void)
         ring_manager();
 }
 
+/* Has the manager hung up? */
+static bool manager_gone(int wait_ms)
+{
+    struct pollfd manager = {.fd = cs_self.control, .events = 0};
+    return poll(&manager, 1, wait_ms) > 0;
+}
+
 /* Sleep until the manager rings this endpoint. 0, -ETIMEDOUT, -EINTR, or -EPIPE when the manager is gone. */
 static int await(struct cs_open *e)
 {
@@ -54,8 +61,12 @@ static int64_t wait_readable(struct cs_open *e, int options)
     int64_t ready;
     int err = 0;
     while ((ready = cs_ring_ready(&e->rx)) == 0) {
-        if (options & CS_DONTWAIT)
-            return -EAGAIN;
+        if (options & CS_DONTWAIT) {
+            /* not at the end of each batch that was read: it costs a system call */
+            bool look = e->idle;
+            e->idle = true;
+            return look && manager_gone(0) ? -EPIPE : -EAGAIN;
+        }
         if (err < 0)
             return err;
         cs_flush();
@@ -67,6 +78,7 @@ static int64_t wait_readable(struct cs_open *e, int options)
         }
         cs_ring_awake(&e->rx);
     }
+    e->idle = false;
     return ready;
 }
 
@@ -139,14 +151,13 @@ static int wait_writable(struct cs_open *e, int count, int options)
     int64_t space;
     while ((space = cs_ring_space(&e->tx)) >= 0 && space < count) {
         if (options & CS_DONTWAIT)
-            return -EAGAIN;
+            return manager_gone(0) ? -EPIPE : -EAGAIN;
         if (e->timeout_ms >= 0 && waited++ >= e->timeout_ms)
             return -ETIMEDOUT;
         /* the network holds the manager back; it looks again every millisecond, and so do we */
         e->unflushed = true;
         cs_flush();
-        struct pollfd manager = {.fd = cs_self.control, .events = 0};
-        if (poll(&manager, 1, 1) > 0)
+        if (manager_gone(1))
             return -EPIPE;
     }
     return space < 0 ? (int)space : 0;
@@ -260,7 +271,8 @@ int cs_alloc(int size, void **addr, int options)
     return (int)cid;
 }
 
-/* A single page is kept for the next cs_alloc (recycling); the rest goes back through any open ring. */
+/* A single page is kept for the next cs_alloc (recycling); the rest goes back through any open ring, or by asking where
+ * none has room. So what is ours can always be freed, unless the manager is gone (-EPIPE), and all containers with it. */
 int cs_free(int count, const int *cids)
 {
     for (int i = 0; i < count; i++) {
@@ -275,9 +287,16 @@ int cs_free(int count, const int *cids)
         struct cs_open *e = cs_self.open;
         while (e < cs_self.open + CS_OPEN_MAX && (e->fd < 0 || cs_ring_space(&e->tx) <= 0))
             e++;
-        if (e == cs_self.open + CS_OPEN_MAX)
-            return -EAGAIN;
-        put(e, 1, &cids[i], NULL, NULL, CS_DESC_FREE);
+        if (e < cs_self.open + CS_OPEN_MAX) {
+            put(e, 1, &cids[i], NULL, NULL, CS_DESC_FREE);
+            continue;
+        }
+        struct cs_request q = {.call = CS_CALL_FREE, .cid = (uint32_t)cids[i]};
+        struct cs_reply reply;
+        int err = cs_ask(&q, &reply, NULL);
+        if (err < 0)
+            return err;
+        cs_self.owned[page] = 0;
     }
     return 0;
 }

@@ -16,7 +16,7 @@
 #include "manager.h"
 #include "protocol.h"
 
-enum { MIN_QUEUE = 16, MAX_QUEUE = 65536, FIRST_EPHEMERAL = 49152 };
+enum { MIN_QUEUE = 16, MAX_QUEUE = 65536, FIRST_EPHEMERAL = 49152, ACCEPT_PAUSE_NS = 100000000 };
 
 int cs_control_open(struct cs_manager *m, const char *path)
 {
@@ -36,8 +36,12 @@ int cs_control_open(struct cs_manager *m, const char *path)
 void cs_control_accept(struct cs_manager *m)
 {
     int fd = accept4(m->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0)
+    if (fd < 0) {
+        /* out of descriptors or memory the listener stays readable, and we would do nothing but look at it */
+        if (errno != EAGAIN && errno != EINTR)
+            m->accept_after_ns = cs_now_ns() + ACCEPT_PAUSE_NS;
         return;
+    }
     struct ucred peer;
     socklen_t size = sizeof peer;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == geteuid() || peer.uid == 0))
@@ -50,19 +54,29 @@ void cs_control_accept(struct cs_manager *m)
     close(fd);
 }
 
+/* A port that is open on another interface too has the same counter. */
+static void release_backlog(struct cs_manager *m, const struct cs_endpoint *e)
+{
+    for (uint32_t i = 0; i < m->endpoints; i++)
+        if (&m->endpoint[i] != e && m->endpoint[i].used && m->endpoint[i].backlog == e->backlog)
+            return;
+    cs_counter_release(m->counters, e->backlog);
+}
+
 void cs_endpoint_close(struct cs_manager *m, struct cs_endpoint *e)
 {
     if (e->interface)
         e->interface->ports[e->local_port] = 0;
     if (e->backlog)
-        cs_count_set(e->backlog, 0);
+        release_backlog(m, e);
+    if (e->neighbour)
+        cs_arp_leave(e->neighbour, cs_now_ns());
     if (e->memory)
         munmap(e->memory, e->bytes);
     if (e->doorbell >= 0)
         close(e->doorbell);
     if (e->kernel_socket >= 0)
         close(e->kernel_socket);
-    (void)m;
     *e = (struct cs_endpoint){.doorbell = -1, .kernel_socket = -1};
 }
 
@@ -170,6 +184,19 @@ static int make_rings(struct cs_endpoint *e, uint32_t queue, int *memory_fd)
     return e->doorbell < 0 ? -errno : 0;
 }
 
+/* Duplicates of our descriptors to send; how many, or -errno and none. */
+static int duplicate(int *fds, const int *ours, int count)
+{
+    for (int i = 0; i < count; i++)
+        if ((fds[i] = dup(ours[i])) < 0) {
+            int err = -errno;
+            while (i > 0)
+                close(fds[--i]);
+            return err;
+        }
+    return count;
+}
+
 static int open_udp(struct cs_manager *m, uint32_t process, const struct cs_request *q, struct cs_reply *reply, int *fds)
 {
     uint32_t index = 0;
@@ -181,6 +208,8 @@ static int open_udp(struct cs_manager *m, uint32_t process, const struct cs_requ
         return -EADDRNOTAVAIL;
     if (q->udp.queue < MIN_QUEUE || q->udp.queue > MAX_QUEUE || (q->udp.remote && !q->udp.remote_port))
         return -EINVAL;
+    if (2 * q->udp.queue > m->pool.pages / 2) /* two pages a datagram */
+        return -ENOBUFS;
     if (q->udp.remote && (q->udp.remote ^ q->udp.local) & interface->netif.mask)
         return -ENETUNREACH;
     while (index < CS_ENDPOINTS && m->endpoint[index].used)
@@ -195,13 +224,15 @@ static int open_udp(struct cs_manager *m, uint32_t process, const struct cs_requ
     int memory_fd = -1, err;
     *e = (struct cs_endpoint){.process = (uint16_t)process, .local = q->udp.local, .remote = q->udp.remote,
                               .local_port = port, .remote_port = q->udp.remote_port, .doorbell = -1, .kernel_socket = -1};
-    if (e->remote && !(e->neighbour = cs_arp_find(&interface->arp, e->remote))) {
+    if (e->remote && !(e->neighbour = cs_arp_hold(&interface->arp, e->remote, cs_now_ns()))) {
         err = -ENOBUFS;
         goto fail;
     }
     if ((err = make_rings(e, q->udp.queue, &memory_fd)) < 0)
         goto fail;
     if (interface->netif.backend == &cs_backend_packet && (err = e->kernel_socket = hold_port(e)) < 0)
+        goto fail;
+    if ((err = duplicate(&fds[1], &e->doorbell, 1)) < 0)
         goto fail;
     char name[CS_COUNTER_NAME];
     snprintf(name, sizeof name, "ring_udp%u_backlog", port);
@@ -215,7 +246,6 @@ static int open_udp(struct cs_manager *m, uint32_t process, const struct cs_requ
     reply->opened.rx_capacity = e->rx.capacity;
     reply->opened.tx_capacity = e->tx.capacity;
     fds[0] = memory_fd;
-    fds[1] = dup(e->doorbell);
     return 2;
 
 fail:
@@ -230,7 +260,7 @@ static int allocate(struct cs_manager *m, uint32_t process, const struct cs_requ
     if (q->alloc.count == 0 || q->alloc.count > CS_ALLOC_BATCH || q->alloc.pages == 0 || q->alloc.pages > m->pool.pages)
         return -EINVAL;
     uint32_t n = 0;
-    for (; n < q->alloc.count; n++) {
+    for (; n < q->alloc.count && cs_pool_grants(&m->pool, (uint16_t)(process + 1), q->alloc.pages, CS_SHARE_ALLOCATED); n++) {
         int page = cs_pool_take_run(&m->pool, q->alloc.pages, (uint16_t)(process + 1));
         if (page < 0)
             break;
@@ -238,6 +268,15 @@ static int allocate(struct cs_manager *m, uint32_t process, const struct cs_requ
     }
     reply->allocated.count = n;
     return n ? 0 : -ENOBUFS;
+}
+
+static int free_container(struct cs_manager *m, uint32_t process, uint32_t cid)
+{
+    int64_t page = cs_pool_check(&m->pool, cid, 0, 0, (uint16_t)(process + 1));
+    if (page < 0)
+        return (int)page;
+    cs_pool_give(&m->pool, (uint32_t)page);
+    return 0;
 }
 
 static int close_endpoint(struct cs_manager *m, uint32_t process, uint32_t index)
@@ -261,16 +300,15 @@ static int answer(struct cs_manager *m, uint32_t process, const struct cs_reques
     switch (q->call) {
     case CS_CALL_ATTACH:
         reply->pool_pages = m->pool.pages;
-        fds[0] = dup(m->pool.data_fd);
-        fds[1] = dup(m->pool.table_fd);
-        fds[2] = dup(m->doorbell);
-        return 3;
+        return duplicate(fds, (const int[]){m->pool.data_fd, m->pool.table_fd, m->doorbell}, 3);
     case CS_CALL_OPEN_UDP:
         return open_udp(m, process, q, reply, fds);
     case CS_CALL_CLOSE:
         return close_endpoint(m, process, q->endpoint);
     case CS_CALL_ALLOC:
         return allocate(m, process, q, reply);
+    case CS_CALL_FREE:
+        return free_container(m, process, q->cid);
     default:
         return -ENOSYS;
     }
@@ -316,8 +354,7 @@ void cs_control_serve(struct cs_manager *m, uint32_t process)
     }
     bool sent = sendmsg(m->process[process], &message, MSG_NOSIGNAL) == sizeof reply;
     for (int i = 0; i < count; i++)
-        if (fds[i] >= 0)
-            close(fds[i]);
+        close(fds[i]);
     if (!sent)
         cs_control_drop(m, process);
 }

@@ -13,14 +13,14 @@
 typedef _Atomic uint64_t cs_counter;
 
 struct cs_counter_entry {
-    char name[CS_COUNTER_NAME];
+    char name[CS_COUNTER_NAME]; /* empty: released */
     cs_counter value;
 };
 
 struct cs_counters {
     uint32_t magic;
     _Atomic uint32_t count; /* entries valid; published with release after the entry is named */
-    uint64_t reserved;
+    _Atomic uint64_t renames; /* grows before and after an entry gets another name: odd or changed, read again */
     struct cs_counter_entry entries[];
 };
 
@@ -30,6 +30,8 @@ void cs_counters_close(struct cs_counters *c);
 
 /* The counter of that name, made on first use. With c NULL or full: a private dummy, so callers need no check. */
 cs_counter *cs_counter_get(struct cs_counters *c, const char *name);
+/* Nobody counts there any more: its place is for the next new name. */
+void cs_counter_release(struct cs_counters *c, cs_counter *counter);
 
 /* One writer: a plain add, stored so that a reader never sees half a value. */
 static inline void cs_count(cs_counter *c, uint64_t n)

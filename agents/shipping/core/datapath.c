@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #include "manager.h"
 
@@ -61,7 +60,8 @@ static void deliver(struct cs_manager *m, struct cs_interface *in, struct cs_fra
         return;
     }
     trim(m, f, packet->payload_off, packet->payload_len);
-    if (cs_ring_space(&e->rx) < (int64_t)f->parts) {
+    if (cs_ring_space(&e->rx) < (int64_t)f->parts ||
+        !cs_pool_grants(&m->pool, (uint16_t)(e->process + 1), f->parts, CS_SHARE_ARRIVED)) {
         cs_count(m->drops[CS_DROP_ENDPOINT_QUEUE], 1);
         discard(m, f, 0);
         return;
@@ -95,11 +95,11 @@ bool cs_receive_pass(struct cs_manager *m, struct cs_interface *in)
             deliver(m, in, f, &packet);
             continue;
         case CS_PACKET_ARP_REQUEST:
-            cs_arp_heard(&in->arp, &packet.sender);
+            cs_arp_heard(&in->arp, &packet.sender, cs_now_ns());
             send_arp(m, in, &packet.sender);
             break;
         case CS_PACKET_ARP_REPLY:
-            cs_arp_heard(&in->arp, &packet.sender);
+            cs_arp_heard(&in->arp, &packet.sender, cs_now_ns());
             break;
         default:
             cs_count(m->drops[packet.kind], 1);
@@ -186,6 +186,7 @@ bool cs_send_pass(struct cs_manager *m, struct cs_endpoint *e)
     int64_t ready = cs_ring_ready(&e->tx);
     uint32_t messages = 0;
     bool worked = false;
+    e->unfinished = 0;
     while (ready > 0 && messages < BATCH) {
         struct cs_desc d = cs_ring_peek(&e->tx, 0);
         uint32_t count = 1;
@@ -198,15 +199,14 @@ bool cs_send_pass(struct cs_manager *m, struct cs_endpoint *e)
         } else {
             while (d.flags & CS_DESC_MORE && (int64_t)count < ready)
                 d = cs_ring_peek(&e->tx, count++);
-            if (d.flags & CS_DESC_MORE && (int64_t)count < (int64_t)e->tx.capacity)
-                goto wait; /* the rest is not there yet */
-            if (e->neighbour && !e->neighbour->known) {
-                struct timespec t;
-                clock_gettime(CLOCK_MONOTONIC, &t);
-                if (cs_arp_ask(e->neighbour, (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec))
-                    send_arp(m, e->interface, &(struct cs_address){.ip = e->remote});
-                goto wait;
+            if (d.flags & CS_DESC_MORE && (int64_t)count < (int64_t)e->tx.capacity) {
+                e->unfinished = count; /* its writer rings when the rest is there */
+                return worked;
             }
+            if (e->neighbour && messages == 0 && cs_arp_ask(e->neighbour, cs_now_ns()))
+                send_arp(m, e->interface, &(struct cs_address){.ip = e->remote});
+            if (e->neighbour && !e->neighbour->known)
+                goto wait;
             if (cs_outbox_room(&out->out) == 0)
                 goto wait;
             enum cs_drop drop = send_message(m, e, count);

@@ -243,7 +243,7 @@ static bool announce_sleep(struct cs_manager *m)
             cs_ring_wait(&m->endpoint[i].tx);
     for (uint32_t i = 0; i < m->endpoints; i++)
         if (m->endpoint[i].used)
-            ready |= cs_ring_ready(&m->endpoint[i].tx) > 0;
+            ready |= cs_ring_ready(&m->endpoint[i].tx) != m->endpoint[i].unfinished;
     return ready;
 }
 
@@ -253,7 +253,7 @@ static int sleep_until_work(struct cs_manager *m, bool crowded, bool busy)
     struct pollfd fds[2 + CS_INTERFACES + CS_PROCESSES];
     uint32_t who[CS_PROCESSES], count = 0, processes = 0;
     fds[count++] = (struct pollfd){.fd = m->doorbell, .events = POLLIN};
-    fds[count++] = (struct pollfd){.fd = m->listener, .events = POLLIN};
+    fds[count++] = (struct pollfd){.fd = cs_now_ns() < m->accept_after_ns ? -1 : m->listener, .events = POLLIN};
     for (uint32_t i = 0; i < m->interfaces && !crowded; i++)
         fds[count++] = (struct pollfd){.fd = m->interface[i]->netif.fd, .events = POLLIN};
     uint32_t first = count;

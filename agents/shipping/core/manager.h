@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "../net/arp.h"
 #include "../net/backend.h"
@@ -14,7 +15,7 @@
 #include "ring.h"
 
 #define CS_INTERFACES 8
-#define CS_PROCESSES 32
+#define CS_PROCESSES (CS_OWNERS - 1)
 #define CS_ENDPOINTS 64
 
 struct cs_interface_config {
@@ -53,6 +54,7 @@ struct cs_endpoint {
     struct cs_ring rx, tx; /* the manager produces rx and consumes tx */
     void *memory;
     size_t bytes;
+    uint32_t unfinished; /* descriptors in tx of a message whose end was not there in the last pass */
     int doorbell;      /* eventfd of the reader */
     int kernel_socket; /* holds the port where the kernel sees our frames too, else -1 */
     cs_counter *backlog;
@@ -74,6 +76,7 @@ struct cs_manager {
     int process[CS_PROCESSES]; /* control socket or -1 */
     uint32_t processes;        /* attached now */
     int listener, doorbell;
+    uint64_t accept_after_ns; /* nobody can be let in before that */
     uint32_t queue;
     bool segmentation;
     uint16_t packet_id, next_port;
@@ -81,6 +84,13 @@ struct cs_manager {
     char socket[108];
     cs_counter *drops[CS_DROPS], *datagrams_in, *bytes_in, *datagrams_out, *bytes_out, *wakeups, *reclaimed;
 };
+
+static inline uint64_t cs_now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
 
 /* On failure a negative errno value, with what was attempted in error. */
 int cs_manager_open(struct cs_manager **out, const struct cs_manager_config *config, struct cs_counters *counters,

@@ -19,6 +19,13 @@ static void enter(struct cs_pool *p, struct cs_container *c, enum cs_state state
     c->state = state;
 }
 
+static void own(struct cs_pool *p, struct cs_container *c, uint16_t owner)
+{
+    p->held[c->owner] -= c->pages;
+    p->held[owner] += c->pages;
+    c->owner = owner;
+}
+
 /* What named the container before is stale from now on. Never 0 in the bits that identifiers carry, or the first
  * page's would be 0, which is no identifier. */
 static void next_generation(struct cs_container *c)
@@ -77,6 +84,7 @@ int cs_pool_create(struct cs_pool *p, uint32_t pages, struct cs_counters *counte
         cs_count_set(p->states[i], 0);
     }
     cs_count_set(p->states[CS_FREE], pages);
+    p->held[0] = pages;
     for (uint32_t i = 0; i < pages; i++) {
         p->shared->table[i] = (struct cs_container){.generation = 1, .pages = 1};
         p->free_list[p->free_count++] = pages - 1 - i;
@@ -146,9 +154,9 @@ void cs_pool_give(struct cs_pool *p, uint32_t page)
 {
     struct cs_container *c = &p->shared->table[page];
     uint32_t pages = c->pages;
+    own(p, c, 0);
     for (uint32_t i = 0; i < pages; i++) {
         next_generation(&c[i]);
-        c[i].owner = 0;
         c[i].pages = 1;
         enter(p, &c[i], CS_FREE);
         p->free_list[p->free_count++] = page + i;
@@ -159,7 +167,7 @@ uint32_t cs_pool_move(struct cs_pool *p, uint32_t page, uint16_t owner, enum cs_
 {
     struct cs_container *c = &p->shared->table[page];
     next_generation(c);
-    c->owner = owner;
+    own(p, c, owner);
     enter(p, c, state);
     return cs_cid(page, c->generation);
 }
@@ -167,6 +175,7 @@ uint32_t cs_pool_move(struct cs_pool *p, uint32_t page, uint16_t owner, enum cs_
 void cs_pool_split(struct cs_pool *p, uint32_t page)
 {
     uint32_t pages = p->shared->table[page].pages;
+    own(p, &p->shared->table[page], 0);
     for (uint32_t i = page; i < page + pages; i++) {
         p->shared->table[i].pages = 1;
         cs_pool_move(p, i, 0, CS_SENDING);

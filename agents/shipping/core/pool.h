@@ -6,6 +6,7 @@
 #ifndef CS_POOL_H
 #define CS_POOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,7 @@
 #define CS_LAYOUT_VERSION 1
 #define CS_PAGE_BITS 20 /* at most 2^20 pages, 4 GiB */
 #define CS_GENERATION_MASK 0x7ffu
+#define CS_OWNERS 33 /* the manager, and each of its processes */
 
 /* Where a container is. Counted per state and exported; the sum is always the pool. */
 enum cs_state { CS_FREE, CS_RECEIVING, CS_OWNED, CS_SENDING, CS_TAIL, CS_STATES };
@@ -42,6 +44,7 @@ struct cs_pool {
     uint32_t *free_list; /* single free pages, last in first out: the warmest page goes out next */
     uint32_t free_count;
     uint32_t pages;
+    uint32_t held[CS_OWNERS]; /* pages of each */
     cs_counter *states[CS_STATES];
 };
 
@@ -60,6 +63,16 @@ void cs_pool_destroy(struct cs_pool *p);
 static inline size_t cs_table_bytes(uint32_t pages)
 {
     return sizeof(struct cs_pool_shared) + (size_t)pages * sizeof(struct cs_container);
+}
+
+/* Quarters of the pool up to which a process may come to own pages. One that has allocated all it can still receives,
+ * and a quarter is left for the other processes. */
+enum cs_share { CS_SHARE_ALLOCATED = 2, CS_SHARE_ARRIVED = 3 };
+
+/* May the owner have so many pages more in that way? */
+static inline bool cs_pool_grants(const struct cs_pool *p, uint16_t owner, uint32_t pages, enum cs_share share)
+{
+    return (uint64_t)p->held[owner] + pages <= (uint64_t)p->pages * share / 4;
 }
 
 /* Take one page for the given state; its number, or -ENOBUFS. */

@@ -22,6 +22,7 @@ struct cs_open {
     size_t bytes;
     int timeout_ms;
     bool has_peer, unflushed;
+    bool idle; /* the last look for something to read, without waiting, found nothing */
 };
 
 /* `owned` is this process's own book: the identifier under which it owns a page's container, or 0. It makes

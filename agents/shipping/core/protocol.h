@@ -9,7 +9,7 @@
 
 #define CS_ALLOC_BATCH 64
 
-enum cs_call { CS_CALL_ATTACH, CS_CALL_OPEN_UDP, CS_CALL_CLOSE, CS_CALL_ALLOC };
+enum cs_call { CS_CALL_ATTACH, CS_CALL_OPEN_UDP, CS_CALL_CLOSE, CS_CALL_ALLOC, CS_CALL_FREE };
 
 struct cs_request {
     uint32_t version; /* CS_LAYOUT_VERSION */
@@ -21,6 +21,7 @@ struct cs_request {
             uint32_t queue;
         } udp;
         uint32_t endpoint; /* close */
+        uint32_t cid;      /* free */
         struct {
             uint32_t pages, count;
         } alloc;

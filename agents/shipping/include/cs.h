@@ -17,7 +17,7 @@
 enum cs_options {
     CS_MAPALL = 1,   /* cs_read: map what was read, addresses in args->addrs */
     CS_MAPNOW = 2,   /* cs_alloc: map at once, address in *addr */
-    CS_DONTWAIT = 4, /* do not block: -EAGAIN instead */
+    CS_DONTWAIT = 4, /* do not block: -EAGAIN instead, and -EPIPE soon after the manager has gone */
     CS_MORE = 8,     /* cs_write: more follows, the doorbell may wait for it (cs_flush, or a cs_read that blocks) */
 };
 
@@ -43,7 +43,8 @@ int cs_write(int fd, int count, const int *cids, const int *offs, const int *len
 int cs_map(int count, const int *cids, void **addrs, int options);
 int cs_unmap(int count, const int *cids);
 
-/* A new container of at least size bytes; returns its identifier. addr may be NULL. */
+/* A new container of at least size bytes; returns its identifier. addr may be NULL. -ENOBUFS when the
+ * process would own more than half of the pool, or no pages are left. */
 int cs_alloc(int size, void **addr, int options);
 int cs_free(int count, const int *cids);
 
@@ -53,8 +54,9 @@ void cs_detach(void);
 
 /* A UDP endpoint. Addresses and ports in host byte order; remote 0 accepts from anyone and cannot write
  * (-EDESTADDRREQ).
- * queue: datagrams that may wait in the endpoint. timeout_ms: how long a blocking call waits before
- * -ETIMEDOUT (-1: for ever). Returns fd, a descriptor that polls readable when a sleeping reader has work. */
+ * queue: datagrams that may wait in the endpoint, two pages each: -ENOBUFS if that is more than half of the pool.
+ * timeout_ms: how long a blocking call waits before -ETIMEDOUT (-1: for ever). Returns fd, a descriptor that polls
+ * readable when a sleeping reader has work. */
 int cs_open_udp(uint32_t local, uint16_t local_port, uint32_t remote, uint16_t remote_port, int queue,
                 int timeout_ms);
 int cs_close(int fd);

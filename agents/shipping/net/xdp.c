@@ -29,7 +29,7 @@
 #define BPF_F_XDP_HAS_FRAGS (1U << 5)
 #endif
 
-enum { DROP_NO_PAGE, DROP_RING_FULL, DROP_BAD_SEND, DROPS };
+enum { DROP_NO_PAGE, DROP_RING_FULL, DROP_BAD_SEND, DROP_FRAGMENTS, DROPS };
 
 struct xdp_state {
     struct xsk_umem *umem; /* owned by the interface that made it; libxdp counts its users */
@@ -140,7 +140,8 @@ static int xdp_open(struct cs_netif *n, uint32_t queue)
     }
     n->fd = xsk_socket__fd(s->socket);
     snprintf(n->mode, sizeof n->mode, "AF_XDP generic, copy at the adapter, multi-buffer");
-    static const char *const names[DROPS] = {"drop_xsk_no_page", "drop_xsk_ring_full", "drop_xsk_bad_send"};
+    static const char *const names[DROPS] = {"drop_xsk_no_page", "drop_xsk_ring_full", "drop_xsk_bad_send",
+                                              "drop_xsk_fragments"};
     for (int i = 0; i < DROPS; i++) {
         char name[CS_COUNTER_NAME];
         snprintf(name, sizeof name, "%s_%s", names[i], n->name);
@@ -159,14 +160,20 @@ static int xdp_receive(struct cs_netif *n, struct cs_frame *frames, int max)
     for (uint32_t i = 0; i < ready && count < max; i++) {
         const struct xdp_desc *d = xsk_ring_cons__rx_desc(&s->rx, index + i);
         if (f->parts < CS_FRAME_PARTS)
-            f->part[f->parts++] = (struct cs_part){(uint32_t)(d->addr / CS_PAGE_SIZE), d->addr % CS_PAGE_SIZE, d->len};
-        if (!(d->options & XDP_PKT_CONTD)) {
-            used = i + 1;
-            if (++count < max) {
-                f++;
-                f->parts = 0;
-            }
+            f->part[f->parts] = (struct cs_part){(uint32_t)(d->addr / CS_PAGE_SIZE), d->addr % CS_PAGE_SIZE, d->len};
+        f->parts++;
+        if (d->options & XDP_PKT_CONTD)
+            continue;
+        if (f->parts > CS_FRAME_PARTS) { /* more than a frame can have here: its pages go back */
+            for (uint32_t k = used; k <= i; k++)
+                cs_pool_give(n->pool, (uint32_t)(xsk_ring_cons__rx_desc(&s->rx, index + k)->addr / CS_PAGE_SIZE));
+            cs_count(s->drops[DROP_FRAGMENTS], 1);
+            f->parts = 0;
+        } else if (++count < max) {
+            f++;
+            f->parts = 0;
         }
+        used = i + 1;
     }
     /* the rest belongs to a frame that we would cut in two, or is beyond max */
     if (used < ready)

@@ -14,6 +14,7 @@ LIBRARY = Path(__file__).resolve().parents[3] / "agents" / "shipping"
 WARNINGS = ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-unused-function", "-Wno-tsan", "-Werror"]
 MEMORY = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 THREADS = ["-fsanitize=thread"]
+LIBRARIES = ["-lpthread", "-Wl,--as-needed", "-lxdp", "-lbpf"]
 SKIP = 77
 
 CORE = [
@@ -41,7 +42,7 @@ class Workshop:
             sources = [HERE / f"{name}.c" for name in (program, *more)] + [LIBRARY / name for name in library]
             includes = [f"-I{LIBRARY}", f"-I{LIBRARY / 'include'}", f"-I{LIBRARY / 'core'}"]
             options = ["-std=gnu11", "-O1", "-g", *WARNINGS, *sanitizer, *includes]
-            subprocess.run(["gcc", *options, "-o", str(target), *map(str, sources), "-lpthread"], check=True)
+            subprocess.run(["gcc", *options, "-o", str(target), *map(str, sources), *LIBRARIES], check=True)
             self._built[program] = target
         return self._built[program]
 

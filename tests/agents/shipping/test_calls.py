@@ -10,6 +10,12 @@ def test_call(workshop: Workshop, test: str) -> None:
     run(workshop.build("test_calls", [*CORE, *NET], MEMORY, "fake_wire"), test)
 
 
+@pytest.mark.parametrize("test", behaviours("test_neighbours"))
+def test_neighbour(workshop: Workshop, test: str) -> None:
+    options = [*MEMORY, "-Wl,--wrap=clock_gettime"]
+    run(workshop.build("test_neighbours", [*CORE, *NET], options, "fake_wire"), test)
+
+
 @pytest.mark.parametrize("test", behaviours("test_crashes"))
 def test_crash(workshop: Workshop, test: str) -> None:
     run(workshop.build("test_crashes", [*CORE, *NET], MEMORY, "fake_wire"), test)

@@ -30,6 +30,28 @@ def test_a_stamped_segment_without_counters_is_empty(segment: int) -> None:
     lib.cs_counters_close(mapped)
 
 
+def test_the_place_of_a_released_counter_is_for_the_next_name(segment: int) -> None:
+    mapped = lib.cs_counters_open(segment)
+    lib.cs_counter_get(mapped, b"kept")
+    for n in range(10000):
+        passing = lib.cs_counter_get(mapped, b"passing%d" % n)
+        assert passing == lib.cs_counter_get(mapped, b"passing%d" % n)
+        if n % 1000 == 0:
+            assert counters.read(segment) == {"kept": 0, f"passing{n}": 0}
+        lib.cs_counter_release(mapped, passing)
+    assert counters.read(segment) == {"kept": 0}
+    lib.cs_counters_close(mapped)
+
+
+def test_a_full_segment_counts_into_nothing(segment: int) -> None:
+    mapped = lib.cs_counters_open(segment)
+    for n in range(1400):
+        last = lib.cs_counter_get(mapped, b"counter%d" % n)
+    lib.cs_counter_release(mapped, last)  # it is in no segment
+    assert set(counters.read(segment)) == {f"counter{n}" for n in range(1365)}
+    lib.cs_counters_close(mapped)
+
+
 def test_a_count_beyond_the_segment_is_not_followed(segment: int) -> None:
     os.pwrite(segment, struct.pack("=IIQ", counters.MAGIC, 0xFFFFFFFF, 0), 0)
     os.pwrite(segment, struct.pack("=40sQ", b"datagrams_in", 2**64 - 1), 16)

@@ -8,6 +8,7 @@ PARTS = {
     "test_ring": [],
     "test_pool": ["core/pool.c", "core/counters.c"],
     "test_packet": ["net/packet_format.c"],
+    "test_xdp": ["core/pool.c", "core/counters.c"],
     "test_arp": ["net/arp.c", "net/packet_format.c"],
 }
 

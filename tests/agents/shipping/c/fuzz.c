@@ -349,10 +349,7 @@ TEST(any_bytes_on_the_managers_socket_harm_only_their_sender)
     int before = open_descriptors();
     uint64_t answered = 0, refused = 0;
     for (int i = 0; i < 20000; i++) {
-        struct {
-            struct cs_request q;
-            uint8_t more[16];
-        } message;
+        struct { struct cs_request q; uint8_t more[16]; } message;
         struct cs_reply reply;
         int fds[CS_REPLY_FDS];
         size_t bytes = sizeof message.q;
@@ -376,7 +373,9 @@ TEST(any_bytes_on_the_managers_socket_harm_only_their_sender)
             }
             if (message.q.call == CS_CALL_CLOSE)
                 message.q.endpoint = below(70);
-            if (message.q.call == CS_CALL_ALLOC)
+            else if (message.q.call == CS_CALL_FREE && below(2))
+                message.q.cid = kept_cids[below(BYSTANDER_PAGES / 3)];
+            else if (message.q.call == CS_CALL_ALLOC)
                 message.q.alloc.pages = 1 + below(6), message.q.alloc.count = below(70);
         }
         if (below(40) == 0)

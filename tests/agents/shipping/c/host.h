@@ -21,7 +21,7 @@
 #include "fake_wire.h"
 #include "frames.h"
 
-enum { HOST_QUEUE = 64, HOST_PORT = 9000, THEIR_PORT = 5000, SOON_MS = 1000 };
+enum { HOST_QUEUE = 64, HOST_POOL = 4096 + 4 * HOST_QUEUE, HOST_PORT = 9000, THEIR_PORT = 5000, SOON_MS = 1000 };
 
 static struct {
     pid_t manager;

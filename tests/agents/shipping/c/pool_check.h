@@ -8,7 +8,7 @@
 
 static inline void check_pool(const struct cs_pool *p)
 {
-    uint64_t in[CS_STATES] = {0}, sum = 0;
+    uint64_t in[CS_STATES] = {0}, held[CS_OWNERS] = {0}, sum = 0;
     uint8_t *listed = calloc(p->pages, 1);
     CHECK(listed);
     for (uint32_t i = 0; i < p->pages; i++) {
@@ -17,6 +17,7 @@ static inline void check_pool(const struct cs_pool *p)
         CHECK((c->owner != 0) == (c->state == CS_OWNED));
         CHECK(c->pages >= 1 && i + c->pages <= p->pages);
         in[c->state]++;
+        held[c->owner] += c->pages;
         for (uint32_t k = 1; k < c->pages; k++)
             CHECK_EQ(c[k].state, CS_TAIL);
     }
@@ -24,6 +25,10 @@ static inline void check_pool(const struct cs_pool *p)
         CHECK_EQ(cs_count_value(p->states[s]), in[s]);
         sum += in[s];
     }
+    held[0] = p->pages;
+    for (int owner = 1; owner < CS_OWNERS; held[0] -= held[owner++])
+        CHECK_EQ(p->held[owner], held[owner]);
+    CHECK_EQ(p->held[0], held[0]);
     CHECK_EQ(sum, p->pages);
     CHECK_EQ(p->free_count, in[CS_FREE]);
     for (uint32_t i = 0; i < p->free_count; i++) {

@@ -69,32 +69,88 @@ TEST(a_sender_without_a_station_address_is_refused)
 TEST(only_neighbours_we_asked_about_are_learned)
 {
     struct cs_arp arp = {0};
-    cs_arp_heard(&arp, &them);
+    cs_arp_heard(&arp, &them, 1);
     CHECK_EQ(arp.count, 0);
-    struct cs_neighbour *n = cs_arp_find(&arp, them.ip);
+    struct cs_neighbour *n = cs_arp_hold(&arp, them.ip, 1);
     CHECK(n && !n->known);
-    CHECK(cs_arp_find(&arp, them.ip) == n);
-    cs_arp_heard(&arp, &them);
+    CHECK(cs_arp_hold(&arp, them.ip, 2) == n);
+    cs_arp_heard(&arp, &them, 3);
     CHECK(n->known && memcmp(n->address.mac, them.mac, 6) == 0);
-    cs_arp_heard(&arp, &(struct cs_address){{2, 0, 0, 0, 0, 9}, them.ip}); /* it moved */
+    cs_arp_heard(&arp, &(struct cs_address){{2, 0, 0, 0, 0, 9}, them.ip}, 4); /* it moved */
     CHECK_EQ(n->address.mac[5], 9);
 }
 
 TEST(a_request_is_repeated_but_not_at_once)
 {
     struct cs_arp arp = {0};
-    struct cs_neighbour *n = cs_arp_find(&arp, them.ip);
+    struct cs_neighbour *n = cs_arp_hold(&arp, them.ip, 1000);
     CHECK(cs_arp_ask(n, 1000));
     CHECK(!cs_arp_ask(n, 1001));
     CHECK(!cs_arp_ask(n, 1000 + CS_ARP_RETRY_NS - 1));
     CHECK(cs_arp_ask(n, 1000 + CS_ARP_RETRY_NS));
 }
 
-TEST(a_full_table_refuses_new_neighbours_and_keeps_the_old)
+/* A neighbour who answered at that time. */
+static struct cs_neighbour *known_at(struct cs_arp *arp, uint64_t now)
+{
+    struct cs_neighbour *n = cs_arp_hold(arp, them.ip, now);
+    CHECK(n && cs_arp_ask(n, now));
+    cs_arp_heard(arp, &them, now);
+    return n;
+}
+
+TEST(a_neighbour_who_answers_again_is_never_lost)
+{
+    struct cs_arp arp = {0};
+    uint64_t now = 1;
+    struct cs_neighbour *n = known_at(&arp, now);
+    for (int minute = 0; minute < 10; minute++) {
+        CHECK(!cs_arp_ask(n, now + CS_ARP_FRESH_NS - 1));
+        now += CS_ARP_FRESH_NS;
+        for (int unanswered = 0; unanswered < CS_ARP_POLLS; unanswered++, now += CS_ARP_POLL_NS) {
+            CHECK(cs_arp_ask(n, now));
+            CHECK(n->known); /* in use meanwhile */
+            CHECK(!cs_arp_ask(n, now + CS_ARP_POLL_NS - 1));
+            CHECK(n->known);
+        }
+        cs_arp_heard(&arp, &them, --now);
+        CHECK(n->known);
+    }
+}
+
+TEST(a_neighbour_who_no_longer_answers_is_forgotten_and_asked_for)
+{
+    struct cs_arp arp = {0};
+    struct cs_neighbour *n = known_at(&arp, 1);
+    uint64_t now = 1 + CS_ARP_FRESH_NS;
+    for (int unanswered = 0; unanswered < CS_ARP_POLLS; unanswered++, now += CS_ARP_POLL_NS)
+        CHECK(cs_arp_ask(n, now));
+    CHECK(n->known);
+    CHECK(cs_arp_ask(n, now));
+    CHECK(!n->known);
+    CHECK(!cs_arp_ask(n, now + CS_ARP_RETRY_NS - 1));
+    CHECK(cs_arp_ask(n, now + CS_ARP_RETRY_NS));
+    cs_arp_heard(&arp, &them, now + CS_ARP_RETRY_NS);
+    CHECK(n->known);
+    CHECK(!cs_arp_ask(n, now + CS_ARP_FRESH_NS));
+}
+
+TEST(a_full_table_loses_the_least_recently_used_that_nobody_holds)
 {
     static struct cs_arp arp;
-    for (uint32_t i = 0; i < CS_NEIGHBOURS; i++)
-        CHECK(cs_arp_find(&arp, 100 + i));
-    CHECK(!cs_arp_find(&arp, 99));
-    CHECK(cs_arp_find(&arp, 100));
+    for (uint32_t i = 0; i < CS_NEIGHBOURS; i++) {
+        struct cs_neighbour *n = cs_arp_hold(&arp, 1000 + i, i);
+        CHECK(n);
+        if (i != 0)
+            cs_arp_leave(n, i == 1 ? 500 : i); /* the first is held, the second was used last */
+    }
+    for (uint32_t i = 2; i < CS_NEIGHBOURS; i++)
+        CHECK(cs_arp_hold(&arp, 2000 + i, 1000) == &arp.table[i]);
+    CHECK(cs_arp_hold(&arp, 3000, 1000) == &arp.table[1]);
+    CHECK(!cs_arp_hold(&arp, 3001, 1000)); /* all are held */
+    CHECK(cs_arp_hold(&arp, 1000, 1000) == &arp.table[0]);
+    cs_arp_heard(&arp, &(struct cs_address){{2, 0, 0, 0, 0, 9}, 3000}, 1000);
+    cs_arp_leave(&arp.table[1], 1000);
+    CHECK(cs_arp_hold(&arp, 3001, 1000) == &arp.table[1]);
+    CHECK(!arp.table[1].known);
 }

@@ -1,8 +1,10 @@
 /* Processes that die, stop or misbehave: what the others see, and how soon. */
 #define _GNU_SOURCE
+#include "core/process.h"
 #include "host.h"
 
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/un.h>
 
 /* A second process on the same host. It says so on a pipe when it has done what the test wants, and waits. */
@@ -73,6 +75,28 @@ TEST(a_dead_manager_is_noticed_by_a_writer_that_is_held_back)
     rmdir(host.directory);
 }
 
+TEST(a_dead_manager_is_noticed_by_one_who_never_waits)
+{
+    host_start();
+    int fd = host_open(HOST_PORT, 30000), zero = 0, one = 1, cid, cids[200];
+    struct cs_args args = {.cids = &cid};
+    for (int i = 0; i < 200; i++)
+        CHECK((cids[i] = cs_alloc(1, NULL, 0)) > 0);
+    station_send(HOST_PORT, 10);
+    WITHIN(SOON_MS, counted("datagrams_in") == 1);
+    CHECK_EQ(kill(host.manager, SIGKILL), 0);
+    CHECK_EQ(waitpid(host.manager, NULL, 0), host.manager);
+    CHECK_EQ(cs_read(fd, 10, 1, &args, CS_DONTWAIT), 1); /* what had arrived is still there */
+    WITHIN(SOON_MS, cs_read(fd, 10, 1, &args, CS_DONTWAIT) == -EPIPE);
+    int written = 0, err = 0;
+    while (written < 200 && (err = cs_write(fd, 1, &cids[written], &zero, &one, CS_DONTWAIT)) == 0)
+        written++;
+    CHECK_EQ(err, -EPIPE);
+    cs_detach();
+    unlink(host.socket);
+    rmdir(host.directory);
+}
+
 static void take_much(void)
 {
     int fd = host_open(HOST_PORT, SOON_MS), cids[8], sum = 0;
@@ -105,6 +129,27 @@ TEST(what_a_killed_process_held_comes_back_within_a_second)
     host_end();
 }
 
+static void take_all_there_is(void)
+{
+    while (cs_alloc(4096, NULL, 0) > 0) {
+    }
+}
+
+TEST(a_process_that_takes_all_it_can_stops_no_arrival_and_no_other)
+{
+    host_start();
+    pid_t pid = neighbour(take_all_there_is);
+    int fd = host_open(HOST_PORT, SOON_MS), cid;
+    struct cs_args args = {.cids = &cid};
+    for (int i = 0; i < 500; i++) { /* nothing is given back meanwhile */
+        station_send(HOST_PORT, 10);
+        CHECK_EQ(cs_read(fd, 10, 1, &args, 0), 1);
+        CHECK(cs_alloc(2 * 4096, NULL, 0) > 0);
+    }
+    end_of(pid);
+    host_end();
+}
+
 static void listen_only(void)
 {
     host_open(HOST_PORT + 1, -1);
@@ -131,6 +176,28 @@ static void check_others_read(int count)
         CHECK_EQ(cs_read(fd, 10, 1, &args, 0), 1);
         CHECK_EQ(cs_free(1, &cid), 0);
     }
+}
+
+/* Queues that could hold all of the pool between them. */
+static void listen_with_large_queues(void)
+{
+    for (uint16_t port = HOST_PORT + 1; port <= HOST_PORT + 4; port++)
+        CHECK(cs_open_udp(frame_us.ip, port, 0, 0, HOST_POOL / 4, -1) >= 0);
+}
+
+TEST(a_process_that_takes_nothing_from_large_queues_does_not_stop_the_others)
+{
+    host_start();
+    pid_t pid = neighbour(listen_with_large_queues);
+    for (uint32_t i = 0; i < HOST_POOL; i++) {
+        station_send((uint16_t)(HOST_PORT + 1 + i % 4), 10);
+        if (i % 32 == 31)
+            WITHIN(SOON_MS, counted("datagrams_in") + counted("drop_endpoint_queue") + counted("drop_wire_no_page") > i);
+    }
+    CHECK_EQ(counted("containers_owned"), HOST_POOL / 4 * 3);
+    check_others_read(100);
+    end_of(pid);
+    host_end();
 }
 
 TEST(a_stopped_reader_does_not_stop_the_others)
@@ -171,6 +238,64 @@ TEST(more_processes_than_there_is_room_for_are_refused_and_the_others_stay)
     for (int i = 0; i < 2 * CS_PROCESSES; i++)
         close(sockets[i]);
     end_of(neighbour(listen_only)); /* and there is room again */
+    host_end();
+}
+
+/* The lowest number under which the manager has no descriptor open: with that as its limit it gets no other. */
+static rlim_t descriptors_of_the_manager(void)
+{
+    char path[64];
+    rlim_t n = 0;
+    do
+        snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)host.manager, (int)n++);
+    while (access(path, F_OK) == 0);
+    return n - 1;
+}
+
+TEST(a_manager_without_descriptors_sleeps_refuses_and_recovers)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct rlimit before, few;
+    char byte;
+    host_start();
+    CHECK(cs_alloc(1, NULL, 0) > 0); /* what was duplicated for us to attach is closed by now */
+    rlim_t used = descriptors_of_the_manager();
+    CHECK_EQ(prlimit(host.manager, RLIMIT_NOFILE, NULL, &before), 0);
+    for (few = before, few.rlim_cur = used + 3; few.rlim_cur-- > used;) { /* an endpoint needs three */
+        CHECK_EQ(prlimit(host.manager, RLIMIT_NOFILE, &few, NULL), 0);
+        CHECK_EQ(cs_open_udp(frame_us.ip, HOST_PORT, 0, 0, HOST_QUEUE, 0), -EMFILE);
+    }
+    int waits = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    strcpy(address.sun_path, host.socket);
+    CHECK_EQ(connect(waits, (struct sockaddr *)&address, sizeof address), 0);
+    uint64_t woken = counted("wakeups");
+    CHECK_EQ(poll(&(struct pollfd){.fd = waits, .events = POLLIN}, 1, 300), 0);
+    CHECK(counted("wakeups") - woken < 30);
+    CHECK_EQ(prlimit(host.manager, RLIMIT_NOFILE, &before, NULL), 0);
+    end_of(neighbour(listen_only)); /* behind the one who waits */
+    CHECK_EQ(recv(waits, &byte, 1, MSG_DONTWAIT), -1); /* not hung up on */
+    CHECK_EQ(errno, EAGAIN);
+    close(waits);
+    check_others_read(20);
+    host_end();
+}
+
+TEST(a_message_without_an_end_wakes_nobody_until_it_ends)
+{
+    uint8_t payload[FRAME_MAX];
+    host_start();
+    int fd = host_open(HOST_PORT, SOON_MS), cids[2] = {cs_alloc(1, NULL, 0), cs_alloc(1, NULL, 0)}, zero = 0, ten = 10;
+    struct cs_open *e = cs_find(fd); /* the library writes whole messages only */
+    *cs_ring_reserve(&e->tx) = (struct cs_desc){(uint32_t)cids[0], 0, 10, CS_DESC_MORE};
+    cs_ring_submit(&e->tx);
+    e->unflushed = true;
+    cs_flush();
+    WITHIN(SOON_MS, atomic_load(&e->tx.shared->waiting)); /* it looked, and sleeps */
+    uint64_t woken = counted("wakeups");
+    poll(NULL, 0, 300);
+    CHECK(counted("wakeups") - woken < 30);
+    CHECK_EQ(cs_write(fd, 1, &cids[1], &zero, &ten, 0), 0);
+    CHECK_EQ(station_receive(payload, SOON_MS), 20);
     host_end();
 }
 
