@@ -25,6 +25,24 @@ const char *ts_manager_backend(struct cs_manager *m);
 const char *ts_manager_mode(struct cs_manager *m);
 bool ts_manager_segments(struct cs_manager *m);
 
+/* include/cs.h */
+#define CS_PAGE_SIZE ...
+enum cs_options { CS_MAPALL, CS_MAPNOW, CS_DONTWAIT, CS_MORE, ... };
+struct cs_args { int *cids; int *offs; int *lens; int *sizes; void **addrs; };
+int cs_read(int fd, int size, int maxcon, struct cs_args *args, int options);
+int cs_write(int fd, int count, const int *cids, const int *offs, const int *lens, int options);
+int cs_map(int count, const int *cids, void **addrs, int options);
+int cs_unmap(int count, const int *cids);
+int cs_alloc(int size, void **addr, int options);
+int cs_free(int count, const int *cids);
+int cs_attach(const char *manager_socket);
+void cs_detach(void);
+int cs_manager_fd(void);
+int cs_open_udp(uint32_t local, uint16_t local_port, uint32_t remote, uint16_t remote_port, int queue,
+                int timeout_ms);
+int cs_close(int fd);
+int cs_ready(int fd);
+
 /* include/io_system.h */
 struct io_config {
     uint32_t local, remote; uint16_t local_port, remote_port; uint32_t queue; uint32_t size; uint32_t wanted;
@@ -71,6 +89,7 @@ int ts_control_ready(struct ts_control *control);
 """
 
 SOURCE = """
+#include "cs.h"
 #include "io_system.h"
 #include "../core/manager.h"
 #include "../workloads/workloads.h"

@@ -112,6 +112,11 @@ void cs_detach(void)
     memset(&cs_self, 0, sizeof cs_self);
 }
 
+int cs_manager_fd(void)
+{
+    return cs_self.attached ? cs_self.control : -ENOTCONN;
+}
+
 int cs_open_udp(uint32_t local, uint16_t local_port, uint32_t remote, uint16_t remote_port, int queue, int timeout_ms)
 {
     struct cs_request q = {.call = CS_CALL_OPEN_UDP, .udp = {local, remote, local_port, remote_port, (uint32_t)queue}};

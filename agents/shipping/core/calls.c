@@ -55,6 +55,19 @@ static int await(struct cs_open *e)
     return ready ? 0 : -ETIMEDOUT;
 }
 
+/* Ask for the doorbell, then look again: how many descriptors are there after all; 0: it will ring for the next. */
+static int64_t ask_for_doorbell(struct cs_open *e)
+{
+    cs_flush();
+    cs_ring_wait(&e->rx);
+    int64_t ready = cs_ring_ready(&e->rx);
+    if (ready != 0)
+        cs_ring_awake(&e->rx);
+    else if (atomic_load_explicit(&e->rx.shared->crowded, memory_order_relaxed))
+        ring_manager();
+    return ready;
+}
+
 /* Wait for a descriptor to read; how many there are. */
 static int64_t wait_readable(struct cs_open *e, int options)
 {
@@ -69,17 +82,32 @@ static int64_t wait_readable(struct cs_open *e, int options)
         }
         if (err < 0)
             return err;
-        cs_flush();
-        cs_ring_wait(&e->rx);
-        if (cs_ring_ready(&e->rx) == 0) {
-            if (atomic_load_explicit(&e->rx.shared->crowded, memory_order_relaxed))
-                ring_manager();
+        if (ask_for_doorbell(e) == 0) {
             err = await(e);
+            cs_ring_awake(&e->rx);
         }
-        cs_ring_awake(&e->rx);
     }
     e->idle = false;
     return ready;
+}
+
+int cs_ready(int fd)
+{
+    struct cs_open *e = cs_find(fd);
+    uint64_t rung;
+    if (!e)
+        return -EBADF;
+    int64_t ready = cs_ring_ready(&e->rx);
+    if (ready == 0) {
+        /* before asking: what rings later is for later messages and must stay */
+        if (read(e->fd, &rung, sizeof rung) < 0 && errno != EAGAIN)
+            return -errno;
+        ready = ask_for_doorbell(e);
+    }
+    struct pollfd manager = {.fd = cs_self.control};
+    if (ready == 0 && poll(&manager, 1, 0) > 0)
+        return -EPIPE;
+    return ready < 0 ? (int)ready : ready > 0;
 }
 
 /* The page of a container that this process owns under exactly this identifier, or -EPERM / -EBADF. */

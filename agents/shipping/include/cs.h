@@ -51,15 +51,21 @@ int cs_free(int count, const int *cids);
 /* The rest of the interface: attach to a host's manager, open and close devices. */
 int cs_attach(const char *manager_socket);
 void cs_detach(void);
+/* A descriptor that polls POLLHUP when the manager has gone; for nothing else. Or -ENOTCONN. */
+int cs_manager_fd(void);
 
 /* A UDP endpoint. Addresses and ports in host byte order; remote 0 accepts from anyone and cannot write
  * (-EDESTADDRREQ).
  * queue: datagrams that may wait in the endpoint, two pages each: -ENOBUFS if that is more than half of the pool.
- * timeout_ms: how long a blocking call waits before -ETIMEDOUT (-1: for ever). Returns fd, a descriptor that polls
- * readable when a sleeping reader has work. */
+ * timeout_ms: how long a blocking call waits before -ETIMEDOUT (-1: for ever). Returns fd, a descriptor to poll on,
+ * see cs_ready. */
 int cs_open_udp(uint32_t local, uint16_t local_port, uint32_t remote, uint16_t remote_port, int queue,
                 int timeout_ms);
 int cs_close(int fd);
+
+/* Before poll(2): 1 if cs_read would find a message, else 0, and from now on fd polls readable when one has come. It
+ * is not told of one that came unasked, so: cs_ready, poll, cs_ready. -EBADF; -EPIPE when the manager has gone. */
+int cs_ready(int fd);
 
 /* Ring the doorbell that writes with CS_MORE put off. */
 void cs_flush(void);

@@ -19,3 +19,8 @@ def test_neighbour(workshop: Workshop, test: str) -> None:
 @pytest.mark.parametrize("test", behaviours("test_crashes"))
 def test_crash(workshop: Workshop, test: str) -> None:
     run(workshop.build("test_crashes", [*CORE, *NET], MEMORY, "fake_wire"), test)
+
+
+@pytest.mark.parametrize("test", behaviours("test_ready"))
+def test_readiness(workshop: Workshop, test: str) -> None:
+    run(workshop.build("test_ready", [*CORE, *NET], MEMORY, "fake_wire"), test)

@@ -1,0 +1,250 @@
+"""The six calls of Container Shipping from Python: attach to a manager, open endpoints, move containers.
+
+A process has one attachment, and a child made with fork has none: what it inherits is its parent's.
+Reference, with what is protected from whom: docs/python-api.md. The calls themselves: include/cs.h.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import math
+import os
+import select
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from agents.shipping._shipping import ffi, lib
+from agents.shipping.calls import OwnershipError, call, failure
+from agents.shipping.containers import Container
+
+__all__ = ["Attachment", "Container", "Endpoint", "OwnershipError", "attach"]
+
+Address = tuple[str, int]
+
+
+def attach(manager_socket: str | os.PathLike[str]) -> Attachment:
+    """Attach this process to the manager behind that Unix socket; as a context manager, until its end.
+
+    Raises OSError: FileNotFoundError or ConnectionRefusedError where no manager serves, BrokenPipeError where
+    it serves another user, EISCONN where this process is attached already.
+    """
+    return Attachment(manager_socket)
+
+
+class Attachment:
+    """This process's membership in a host: its containers and its endpoints."""
+
+    def __init__(self, manager_socket: str | os.PathLike[str]) -> None:
+        self._owned: dict[int, Container] = {}
+        self._endpoints: set[Endpoint] = set()
+        path = os.fsencode(manager_socket)
+        if b"\0" in path:
+            raise ValueError(f"the path of a manager's socket has a null byte in it: {manager_socket!r}")
+        error = call(lib.cs_attach, path)
+        if error < 0:
+            raise failure(-error, f"attach to {os.fspath(manager_socket)}")
+        self._attached = True
+
+    def open_udp(
+        self, local: Address, remote: Address | None, queue: int, timeout: float | None = None
+    ) -> Endpoint:
+        """A UDP endpoint between two addresses, each (IPv4 address, port).
+
+        Local port 0 is any free one; remote None receives from anyone and cannot write. `queue`: datagrams
+        that may wait in it. `timeout`: seconds that a call waits before TimeoutError; None is for ever.
+        Raises OSError (address or port not to be had, network not reached, too many), ValueError.
+        """
+        self._check("open an endpoint")
+        (ours, our_port), (theirs, their_port) = _numbers(local), _numbers(remote or ("0.0.0.0", 0))
+        if timeout is not None and not 0 <= timeout < math.inf:
+            raise ValueError(f"a time-out of {timeout!r} s; seconds from 0 on or None expected")
+        wait_ms = -1 if timeout is None else math.ceil(timeout * 1000)
+        name = f"UDP {local[0]}:{local[1]}"
+        fd = call(lib.cs_open_udp, ours, our_port, theirs, their_port, queue, wait_ms)
+        if fd < 0:
+            raise failure(-fd, f"open {name}")
+        return Endpoint(self, fd, name, timeout)
+
+    def alloc(self, size: int, map: bool = False) -> Container:
+        """A new container of at least `size` bytes, its window on the first `size`; what is in it is left
+        over from its last owner.
+
+        Raises OSError with ENOBUFS (no free pages) or EINVAL (more bytes than the pool has, or none).
+        """
+        self._check("allocate a container")
+        address = ffi.new("void *[1]")
+        cid = call(lib.cs_alloc, size, address, lib.CS_MAPNOW if map else 0)
+        if cid < 0:
+            raise failure(-cid, f"allocate a container of {size} bytes")
+        pages = -(-size // lib.CS_PAGE_SIZE)
+        return Container(self._owned, cid, 0, size, pages * lib.CS_PAGE_SIZE, address[0])
+
+    def close(self) -> None:
+        """Detach: endpoints are closed and the manager takes back all containers.
+
+        Raises BufferError, and stays attached, while NumPy arrays or slices over a container exist: their
+        memory would be gone.
+        """
+        if not self._attached:
+            return
+        for container in self._owned.values():
+            container.release_views()
+        for endpoint in list(self._endpoints):
+            endpoint.close()
+        call(lib.cs_detach)
+        self._attached = False
+        for container in list(self._owned.values()):
+            container.forget()
+
+    def _check(self, attempt: str) -> None:
+        if not self._attached:
+            raise failure(errno.ENOTCONN, attempt)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Endpoint:
+    """An open device: messages are read from it and written to it, each one or more containers.
+
+    Made by an `open_...` of the attachment; every kind of device is used in the same way.
+    """
+
+    def __init__(self, host: Attachment, fd: int, name: str, timeout: float | None) -> None:
+        self.name = name
+        self._host = host
+        self._fd = fd  # the library's; -1: closed
+        self._timeout = timeout
+        self._reading = False  # a task is in read_async,
+        self._reader: asyncio.Future[None] | None = None  # and sleeps on this
+        # One descriptor for both things that end a wait: a message, and the manager's end.
+        self._poll = select.epoll()
+        self._poll.register(fd, select.EPOLLIN)
+        self._poll.register(lib.cs_manager_fd(), 0)  # only its hanging up
+        host._endpoints.add(self)
+
+    def read(self, size: int, max_containers: int, map: bool = False, wait: bool = True) -> list[Container]:
+        """The next message: at most `size` bytes in at most `max_containers` containers, this process's from
+        now on. What does not fit is cut off, as recv(2) does. With `map` they are mapped at once.
+
+        Raises TimeoutError, BlockingIOError (with wait=False, nothing there), BrokenPipeError (the manager
+        has gone) and other OSErrors. A signal's handler runs while it waits, and the wait goes on after it.
+        """
+        # four arrays of int behind each other: identifiers, offsets, lengths, sizes
+        numbers = ffi.new("int[]", 4 * max_containers)
+        addresses = ffi.new("void *[]", max_containers) if map else ffi.NULL
+        parts = [numbers + i * max_containers for i in range(4)]
+        args = ffi.new("struct cs_args *", [*parts, addresses])
+        options = (lib.CS_MAPALL if map else 0) | (0 if wait else lib.CS_DONTWAIT)
+        started = time.monotonic()
+        while (count := call(lib.cs_read, self._fd, size, max_containers, args, options)) == -errno.EINTR:
+            if self._timeout is not None and time.monotonic() - started >= self._timeout:
+                count = -errno.ETIMEDOUT
+                break
+        if count < 0:
+            raise failure(-count, f"read from {self.name}")
+        owned, (cids, offsets, lengths, sizes) = self._host._owned, parts
+        return [
+            Container(owned, cids[i], offsets[i], lengths[i], sizes[i], addresses[i] if map else ffi.NULL)
+            for i in range(count)
+        ]
+
+    async def read_async(self, size: int, max_containers: int, map: bool = False) -> list[Container]:
+        """`read` that lets the event loop run while it waits, for as long as it takes (`asyncio.timeout`).
+
+        One task at a time: another one's call raises RuntimeError. Raises OSError as `read` does, also when
+        the endpoint is closed meanwhile. Cancelled, it has taken nothing.
+        """
+        if self._reading:
+            raise RuntimeError(f"another task is reading from {self.name}")
+        self._reading = True
+        loop = asyncio.get_running_loop()
+        try:
+            while not self.ready():
+                self._reader = loop.create_future()
+                loop.add_reader(self.fileno(), self._wake)
+                await self._reader
+            return self.read(size, max_containers, map, wait=False)
+        finally:
+            self._wake()
+            self._reading = False
+
+    def _wake(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is None:
+            return
+        reader.get_loop().remove_reader(self.fileno())
+        if not reader.done():
+            reader.set_result(None)
+
+    def write(self, containers: Sequence[Container], wait: bool = True) -> None:
+        """Give the containers away as one message, the bytes of their windows in that order.
+
+        On any exception this process keeps all of them, though their plain views may have been released.
+        Raises OwnershipError, BufferError (arrays over them exist), TimeoutError, BlockingIOError (with
+        wait=False, no room), BrokenPipeError; OSError with EDESTADDRREQ (no remote) or EINVAL (none, one
+        twice, or more than it can ever take).
+        """
+        cids = ffi.new("int[]", [container.release_views() for container in containers])
+        offsets = ffi.new("int[]", [container.offset for container in containers])
+        lengths = ffi.new("int[]", [container.length for container in containers])
+        options = 0 if wait else lib.CS_DONTWAIT
+        error = call(lib.cs_write, self._fd, len(containers), cids, offsets, lengths, options)
+        if error < 0:
+            raise failure(-error, f"write to {self.name}")
+        for container in containers:
+            container.forget()
+
+    def ready(self) -> bool:
+        """Whether a read would find a message at once. If not, `fileno` polls readable when one has come.
+
+        Look, then wait, then look again: whoever polls without having been told False may sleep for ever.
+        Raises BrokenPipeError when the manager has gone, OSError with EBADF when it is closed.
+        """
+        count = call(lib.cs_ready, self._fd)
+        if count < 0:
+            raise failure(-count, f"look at {self.name}")
+        return count > 0
+
+    def fileno(self) -> int:
+        """A descriptor for poll, epoll, select and event loops: readable as `ready` says, and when the
+        manager has gone. Only to wait for: it cannot be read. -1 when closed."""
+        return -1 if self._poll.closed else self._poll.fileno()
+
+    def close(self) -> None:
+        """What was written is still sent; what was not read is lost. A second time does nothing."""
+        if self._fd < 0:
+            return
+        fd = self._fd
+        error = call(lib.cs_close, fd)
+        self._fd = -1
+        self._wake()
+        self._poll.close()
+        self._host._endpoints.discard(self)
+        if error < 0 and error != -errno.EPIPE:  # without its manager it is closed all the same
+            raise failure(-error, f"close {self.name}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _numbers(address: Address) -> tuple[int, int]:
+    """(IPv4 address, port) as two numbers in host byte order."""
+    host, port = address
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port {port} of {host}; 0 to 65535 expected")
+    return int(ipaddress.IPv4Address(host)), port
