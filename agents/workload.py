@@ -57,6 +57,16 @@ def whole(params: dict[str, Any], name: str, default: int, lowest: int, highest:
     return value
 
 
+def one_of(params: dict[str, Any], name: str, default: Any, allowed: tuple[Any, ...]) -> Any:
+    """The parameter of that name, which must be one of these values of the default's type, or Refused."""
+    value = params.get(name, default)
+    if type(value) is not type(default) or value not in allowed:
+        raise Refused(
+            f"params.{name}: {value!r} given, one of {', '.join(map(json.dumps, allowed))} expected"
+        )
+    return value
+
+
 def above_zero(params: dict[str, Any], name: str, unit: str) -> float:
     """The parameter of that name, a finite number above zero, or Refused."""
     value = float(need(params, name, (int, float), f"a number of {unit}"))
@@ -194,9 +204,9 @@ def manager(library: Library, system: str, params: dict[str, Any]) -> dict[str, 
         to.mtu = one["mtu"]
     config.interfaces = len(interfaces)
     config.socket = need(params, "socket", str, "a path").encode()
-    config.backend = params.get("backend", "auto").encode()
+    config.backend = one_of(params, "backend", "auto", ("auto", "xdp", "packet")).encode()
     config.queue = whole(params, "queue_datagrams", 1024, 1, MAX_QUEUE)
-    config.segmentation = params.get("segmentation", True)
+    config.segmentation = one_of(params, "segmentation", True, (True, False))
     made, error = ffi.new("struct cs_manager **"), ffi.new("char[]", 256)
     if lib.cs_manager_open(made, config, library.counters, error, len(error)) < 0:
         raise Refused(ffi.string(error).decode())

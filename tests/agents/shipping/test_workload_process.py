@@ -87,8 +87,14 @@ def spec(workload: str, params: Any, system: Any = "linux") -> str:
         (spec("manager", MANAGER | {"interfaces": [INTERFACE] * 9}), "params.interfaces: 9 given"),
         (spec("manager", MANAGER | {"interfaces": [{}]}), "name"),
         (spec("manager", MANAGER | {"interfaces": [INTERFACE | {"mac": 7}]}), ""),
-        (spec("manager", MANAGER | {"backend": "pigeon"}), "attach to the interfaces"),
+        (spec("manager", MANAGER | {"backend": "packet"}), "attach to the interfaces"),
         (spec("manager", MANAGER | {"queue_datagrams": 0}), "params.queue_datagrams"),
+        (
+            spec("manager", MANAGER | {"backend": "dpdk"}),
+            'params.backend: \'dpdk\' given, one of "auto", "xdp"',
+        ),
+        (spec("manager", MANAGER | {"backend": 7}), "params.backend"),
+        (spec("manager", MANAGER | {"segmentation": 1}), "params.segmentation: 1 given, one of true, false"),
     ],
 )
 def test_what_cannot_be_done_is_one_error(line: str, words: str) -> None:
