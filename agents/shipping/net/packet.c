@@ -50,6 +50,10 @@ static int packet_open(struct cs_netif *n, uint32_t queue)
         .sll_protocol = htons(ETH_P_ALL),
         .sll_ifindex = (int)if_nametoindex(n->name),
     };
+    if (address.sll_ifindex == 0) { /* it would mean all of them */
+        packet_close(n);
+        return -ENODEV;
+    }
     if (s->fd < 0 || setsockopt(s->fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes) < 0 ||
         setsockopt(s->fd, SOL_SOCKET, SO_SNDBUFFORCE, &send, sizeof send) < 0 ||
         setsockopt(s->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof one) < 0 ||
