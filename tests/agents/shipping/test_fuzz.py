@@ -1,6 +1,6 @@
 """Hostile frames, descriptors and requests: the same ones every time, under the sanitizers, no network.
 
-A frame that was ever treated wrongly belongs into corpus/frames.txt.
+What was ever treated wrongly belongs into the files of corpus/.
 """
 
 import pytest
@@ -13,6 +13,9 @@ def test_hostile(workshop: Workshop, test: str) -> None:
     run(workshop.build("fuzz", [*CORE, *NET], MEMORY, "fake_wire"), test, seconds=40)
 
 
-@pytest.mark.parametrize("test", behaviours("test_corpus"))
-def test_kept_frames(workshop: Workshop, test: str) -> None:
-    run(workshop.build("test_corpus", [*CORE, *NET], MEMORY, "fake_wire"), test)
+KEPT = [(program, test) for program in ("test_frames", "test_claims") for test in behaviours(program)]
+
+
+@pytest.mark.parametrize(("program", "test"), KEPT)
+def test_kept(workshop: Workshop, program: str, test: str) -> None:
+    run(workshop.build(program, [*CORE, *NET], MEMORY, "fake_wire"), test)

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <ctype.h>
 
+#include "corpus.h"
 #include "host.h"
 
 enum { BYTES = 128, FRAMES = 4096, BAD_FRAMES = 200 };
@@ -34,15 +35,10 @@ static enum cs_packet_kind kind_named(const char *name)
 /* The file's frames; how many of them are bad. */
 static uint32_t read_corpus(void)
 {
-    char path[4096], line[1024], name[32], hex[2 * BYTES + 1];
+    char line[CORPUS_LINE], name[32], hex[2 * BYTES + 1];
     uint32_t bad = 0;
-    int length = (int)(strrchr(__FILE__, '/') - __FILE__);
-    snprintf(path, sizeof path, "%.*s/../corpus/frames.txt", length, __FILE__);
-    FILE *file = fopen(path, "r");
-    CHECK(file);
-    for (frames = 0; fgets(line, sizeof line, file);) {
-        if (line[0] == '#' || line[0] == '\n')
-            continue;
+    FILE *file = corpus_open("frames.txt");
+    for (frames = 0; corpus_line(file, line);) {
         CHECK_EQ(sscanf(line, "%31s %256s", name, hex), 2);
         struct frame *f = add(kind_named(name));
         for (const char *p = hex; *p; p += 2) {
