@@ -2,7 +2,7 @@
 
 The programs explore all executions of core/ring.h and core/pool.c themselves (c/c11.h says how). That they
 would find a mistake is shown by making each: every order stronger than relaxed in core/ring.h, weakened
-alone, and every rule of the pool's table, left out alone, must lead to a counterexample.
+alone, and the rules of the pool's table in RULES, left out alone, must lead to a counterexample.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-/* Every descriptor of corpus/descriptors.txt to the check of a pool, every request of corpus/requests.txt to a manager. */
+/* Every descriptor of corpus/descriptors.txt to the check of a pool, and every request of corpus/requests.txt to a
+ * manager. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <sys/un.h>
