@@ -19,7 +19,7 @@ from agents.shipping.interface import CDEF, SOURCE
 
 HERE = Path(__file__).resolve().parent
 STAMP = HERE / "_shipping.hash"
-ROOMS = ("core", "net", "systems", "workloads")
+ROOMS = ("core", "devices", "net", "systems", "workloads")
 FLAGS = ["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", "-Wno-unused-parameter"]
 LIBRARIES = ["xdp", "bpf"]
 

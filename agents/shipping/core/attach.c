@@ -69,11 +69,13 @@ int cs_attach(const char *manager_socket)
     cs_self.data_fd = fds[0];
     cs_self.doorbell = fds[2];
     cs_self.pages = reply.pool_pages;
+    cs_self.keep_pages = cs_self.pages / CS_KEEP_SHARE;
     void *table = mmap(NULL, cs_table_bytes(cs_self.pages), PROT_READ, MAP_SHARED, fds[1], 0);
     close(fds[1]);
     cs_self.table = table == MAP_FAILED ? NULL : table;
     cs_self.owned = calloc(cs_self.pages, sizeof *cs_self.owned);
-    if (cs_self.table && cs_self.owned && cs_self.table->version == CS_LAYOUT_VERSION)
+    cs_self.from = calloc(cs_self.pages, sizeof *cs_self.from);
+    if (cs_self.table && cs_self.owned && cs_self.from && cs_self.table->version == CS_LAYOUT_VERSION)
         return 0;
     err = -ENOMEM;
 fail:
@@ -109,6 +111,7 @@ void cs_detach(void)
         close(cs_self.doorbell);
     close(cs_self.control);
     free(cs_self.owned);
+    free(cs_self.from);
     memset(&cs_self, 0, sizeof cs_self);
 }
 
@@ -117,38 +120,66 @@ int cs_manager_fd(void)
     return cs_self.attached ? cs_self.control : -ENOTCONN;
 }
 
-int cs_open_udp(uint32_t local, uint16_t local_port, uint32_t remote, uint16_t remote_port, int queue, int timeout_ms)
+/* Ask for an endpoint and map its rings. */
+static int open_endpoint(struct cs_request *q, struct cs_open as)
 {
-    struct cs_request q = {.call = CS_CALL_OPEN_UDP, .udp = {local, remote, local_port, remote_port, (uint32_t)queue}};
     struct cs_reply reply;
-    int fds[CS_REPLY_FDS], err, i = 0;
+    int fds[CS_REPLY_FDS], err;
+    uint32_t i = 0;
     if (!cs_self.attached)
         return -ENOTCONN;
     while (i < CS_OPEN_MAX && cs_self.open[i].fd >= 0)
         i++;
     if (i == CS_OPEN_MAX)
         return -EMFILE;
-    if ((err = cs_ask(&q, &reply, fds)) < 0)
+    if ((err = cs_ask(q, &reply, fds)) < 0)
         return err;
     struct cs_open *e = &cs_self.open[i];
     size_t rx = (cs_ring_bytes(reply.opened.rx_capacity) + 63) & ~(size_t)63;
-    size_t bytes = rx + ((cs_ring_bytes(reply.opened.tx_capacity) + 63) & ~(size_t)63);
+    size_t tx = (cs_ring_bytes(reply.opened.tx_capacity) + 63) & ~(size_t)63;
+    size_t back = reply.opened.back_capacity ? (cs_ring_bytes(reply.opened.back_capacity) + 63) & ~(size_t)63 : 0;
+    size_t bytes = rx + tx + back;
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fds[0], 0);
     err = memory == MAP_FAILED ? -errno : fds[1] >= CS_MAX_FD ? -EMFILE : 0;
     close(fds[0]);
     if (err < 0) {
+        if (memory != MAP_FAILED)
+            munmap(memory, bytes);
         close(fds[1]);
-        q = (struct cs_request){.call = CS_CALL_CLOSE, .endpoint = reply.opened.endpoint};
-        cs_ask(&q, &reply, NULL);
+        *q = (struct cs_request){.call = CS_CALL_CLOSE, .endpoint = reply.opened.endpoint};
+        cs_ask(q, &reply, NULL);
         return err;
     }
-    *e = (struct cs_open){
-        .fd = fds[1], .number = reply.opened.endpoint, .memory = memory, .bytes = bytes, .timeout_ms = timeout_ms,
-        .has_peer = remote != 0};
+    *e = as;
+    e->fd = fds[1];
+    e->number = reply.opened.endpoint;
+    e->memory = memory;
+    e->bytes = bytes;
     cs_ring_init(&e->rx, memory, reply.opened.rx_capacity);
     cs_ring_init(&e->tx, (char *)memory + rx, reply.opened.tx_capacity);
+    if (back)
+        cs_ring_init(&e->back, (char *)memory + rx + tx, reply.opened.back_capacity);
     cs_self.by_fd[e->fd] = (uint8_t)(i + 1);
+    if (i >= cs_self.opened)
+        cs_self.opened = i + 1;
     return e->fd;
+}
+
+int cs_open_udp(uint32_t local, uint16_t local_port, uint32_t remote, uint16_t remote_port, int queue, int timeout_ms)
+{
+    struct cs_request q = {.call = CS_CALL_OPEN_UDP, .udp = {local, remote, local_port, remote_port, (uint32_t)queue}};
+    return open_endpoint(&q, (struct cs_open){.timeout_ms = timeout_ms, .has_peer = remote != 0});
+}
+
+int cs_open_channel(const char *name, int queue, int timeout_ms)
+{
+    struct cs_request q = {.call = CS_CALL_OPEN_CHANNEL, .channel.queue = (uint32_t)queue};
+    if (!name || !name[0])
+        return -EINVAL;
+    if (strlen(name) >= sizeof q.channel.name)
+        return -ENAMETOOLONG;
+    strcpy(q.channel.name, name);
+    return open_endpoint(&q, (struct cs_open){.timeout_ms = timeout_ms, .has_peer = true, .channel = true});
 }
 
 int cs_close(int fd)
@@ -159,6 +190,8 @@ int cs_close(int fd)
     if (!e)
         return -EBADF;
     cs_flush();
+    if (e->rest.cid)
+        cs_keep((struct cs_spare){e->rest.cid, cs_pages_of(e->rest.cid), 0});
     q.endpoint = e->number;
     forget(e);
     return cs_ask(&q, &reply, NULL);

@@ -2,12 +2,9 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -16,7 +13,7 @@
 #include "manager.h"
 #include "protocol.h"
 
-enum { MIN_QUEUE = 16, MAX_QUEUE = 65536, FIRST_EPHEMERAL = 49152, ACCEPT_PAUSE_NS = 100000000 };
+enum { FIRST_EPHEMERAL = 49152, MIN_DESCRIPTORS = 64, ACCEPT_PAUSE_NS = 100000000 };
 
 int cs_control_open(struct cs_manager *m, const char *path)
 {
@@ -54,75 +51,13 @@ void cs_control_accept(struct cs_manager *m)
     close(fd);
 }
 
-/* A port that is open on another interface too has the same counter. */
-static void release_backlog(struct cs_manager *m, const struct cs_endpoint *e)
-{
-    for (uint32_t i = 0; i < m->endpoints; i++)
-        if (&m->endpoint[i] != e && m->endpoint[i].used && m->endpoint[i].backlog == e->backlog)
-            return;
-    cs_counter_release(m->counters, e->backlog);
-}
-
-void cs_endpoint_close(struct cs_manager *m, struct cs_endpoint *e)
-{
-    if (e->interface)
-        e->interface->ports[e->local_port] = 0;
-    if (e->backlog)
-        release_backlog(m, e);
-    if (e->neighbour)
-        cs_arp_leave(e->neighbour, cs_now_ns());
-    if (e->memory)
-        munmap(e->memory, e->bytes);
-    if (e->doorbell >= 0)
-        close(e->doorbell);
-    if (e->kernel_socket >= 0)
-        close(e->kernel_socket);
-    *e = (struct cs_endpoint){.doorbell = -1, .kernel_socket = -1};
-}
-
-/* A container in a ring that nobody will look at again goes back, if it is its process's at all. */
-static void take_back(struct cs_manager *m, const struct cs_endpoint *e, uint32_t cid)
-{
-    int64_t page = cs_pool_check(&m->pool, cid, 0, 0, (uint16_t)(e->process + 1));
-    if (page < 0)
-        return;
-    cs_pool_give(&m->pool, (uint32_t)page);
-    cs_count(m->reclaimed, 1);
-}
-
-/* Datagrams that the process had not taken or that we had not sent are lost with the endpoint, by name. */
-static void lose_waiting(struct cs_manager *m, struct cs_endpoint *e)
-{
-    int64_t waiting = (int64_t)e->rx.capacity - cs_ring_space(&e->rx), unsent = cs_ring_ready(&e->tx);
-    uint64_t lost = 0;
-    for (int64_t k = 0; k < unsent; k++) {
-        struct cs_desc d = cs_ring_peek(&e->tx, (uint32_t)k);
-        lost += !(d.flags & (CS_DESC_MORE | CS_DESC_FREE));
-        take_back(m, e, d.cid);
-    }
-    for (int64_t k = 1; k <= waiting && waiting <= (int64_t)e->rx.capacity; k++) {
-        struct cs_desc d = cs_ring_peek(&e->rx, (uint32_t)-k);
-        lost += !(d.flags & CS_DESC_MORE);
-        take_back(m, e, d.cid);
-    }
-    cs_count(m->drops[CS_DROP_CLOSED], lost);
-}
-
-/* What a process wrote before it closed is still sent, as far as the network takes it at once. */
-static void send_last(struct cs_manager *m, struct cs_endpoint *e)
-{
-    for (uint32_t passes = 0; e->used && passes < e->tx.capacity && cs_send_pass(m, e); passes++) {
-        /* each pass that did something took a descriptor at least */
-    }
-}
-
 void cs_control_drop(struct cs_manager *m, uint32_t process)
 {
     for (uint32_t i = 0; i < CS_ENDPOINTS; i++) {
         struct cs_endpoint *e = &m->endpoint[i];
         if (!e->used || e->process != process)
             continue;
-        lose_waiting(m, e);
+        cs_endpoint_lose(m, e);
         cs_endpoint_close(m, e);
     }
     close(m->process[process]);
@@ -161,96 +96,52 @@ static uint16_t choose_port(struct cs_manager *m, const struct cs_interface *i)
     return 0;
 }
 
-static int make_rings(struct cs_endpoint *e, uint32_t queue, int *memory_fd)
-{
-    uint32_t capacity = 64;
-    while (capacity < 2 * queue)
-        capacity *= 2;
-    size_t ring = (cs_ring_bytes(capacity) + 63) & ~(size_t)63;
-    e->bytes = 2 * ring;
-    *memory_fd = memfd_create("transship-endpoint", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (*memory_fd < 0)
-        return -errno;
-    if (ftruncate(*memory_fd, (off_t)e->bytes) < 0 ||
-        fcntl(*memory_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-        return -errno;
-    void *memory = mmap(NULL, e->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, *memory_fd, 0);
-    if (memory == MAP_FAILED)
-        return -errno;
-    e->memory = memory;
-    cs_ring_init(&e->rx, memory, capacity);
-    cs_ring_init(&e->tx, (char *)memory + ring, capacity);
-    e->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return e->doorbell < 0 ? -errno : 0;
-}
-
-/* Duplicates of our descriptors to send; how many, or -errno and none. */
-static int duplicate(int *fds, const int *ours, int count)
-{
-    for (int i = 0; i < count; i++)
-        if ((fds[i] = dup(ours[i])) < 0) {
-            int err = -errno;
-            while (i > 0)
-                close(fds[--i]);
-            return err;
-        }
-    return count;
-}
-
 static int open_udp(struct cs_manager *m, uint32_t process, const struct cs_request *q, struct cs_reply *reply, int *fds)
 {
-    uint32_t index = 0;
     struct cs_interface *interface = NULL;
+    struct cs_endpoint *e;
     for (uint32_t i = 0; i < m->interfaces; i++)
         if (m->interface[i]->netif.address.ip == q->udp.local)
             interface = m->interface[i];
     if (!interface)
         return -EADDRNOTAVAIL;
-    if (q->udp.queue < MIN_QUEUE || q->udp.queue > MAX_QUEUE || (q->udp.remote && !q->udp.remote_port))
+    if (q->udp.queue < CS_MIN_QUEUE || q->udp.queue > CS_MAX_QUEUE || (q->udp.remote && !q->udp.remote_port))
         return -EINVAL;
     if (2 * q->udp.queue > m->pool.pages / 2) /* two pages a datagram */
         return -ENOBUFS;
     if (q->udp.remote && (q->udp.remote ^ q->udp.local) & interface->netif.mask)
         return -ENETUNREACH;
-    while (index < CS_ENDPOINTS && m->endpoint[index].used)
-        index++;
-    if (index == CS_ENDPOINTS)
+    if (!(e = cs_endpoint_unused(m)))
         return -EMFILE;
     uint16_t port = q->udp.local_port ? q->udp.local_port : choose_port(m, interface);
     if (port == 0 || interface->ports[port])
         return -EADDRINUSE;
 
-    struct cs_endpoint *e = &m->endpoint[index];
-    int memory_fd = -1, err;
+    int err;
+    uint32_t descriptors = 2 * q->udp.queue < MIN_DESCRIPTORS ? MIN_DESCRIPTORS : 2 * q->udp.queue;
     *e = (struct cs_endpoint){.process = (uint16_t)process, .local = q->udp.local, .remote = q->udp.remote,
                               .local_port = port, .remote_port = q->udp.remote_port, .doorbell = -1, .kernel_socket = -1};
+    fds[0] = -1;
     if (e->remote && !(e->neighbour = cs_arp_hold(&interface->arp, e->remote, cs_now_ns()))) {
         err = -ENOBUFS;
         goto fail;
     }
-    if ((err = make_rings(e, q->udp.queue, &memory_fd)) < 0)
+    if ((err = cs_endpoint_rings(e, descriptors, false, &fds[0])) < 0)
         goto fail;
     if (interface->netif.backend == &cs_backend_packet && (err = e->kernel_socket = hold_port(e)) < 0)
         goto fail;
-    if ((err = duplicate(&fds[1], &e->doorbell, 1)) < 0)
+    if ((err = cs_duplicate(&fds[1], &e->doorbell, 1)) < 0)
         goto fail;
     char name[CS_COUNTER_NAME];
     snprintf(name, sizeof name, "ring_udp%u_backlog", port);
     e->backlog = cs_counter_get(m->counters, name);
     e->interface = interface;
-    interface->ports[port] = (uint16_t)(index + 1);
-    e->used = true;
-    if (index >= m->endpoints)
-        m->endpoints = index + 1;
-    reply->opened.endpoint = index;
-    reply->opened.rx_capacity = e->rx.capacity;
-    reply->opened.tx_capacity = e->tx.capacity;
-    fds[0] = memory_fd;
-    return 2;
+    interface->ports[port] = (uint16_t)(e - m->endpoint + 1);
+    return cs_endpoint_opened(m, e, reply);
 
 fail:
-    if (memory_fd >= 0)
-        close(memory_fd);
+    if (fds[0] >= 0)
+        close(fds[0]);
     cs_endpoint_close(m, e);
     return err;
 }
@@ -270,13 +161,30 @@ static int allocate(struct cs_manager *m, uint32_t process, const struct cs_requ
     return n ? 0 : -ENOBUFS;
 }
 
-static int free_container(struct cs_manager *m, uint32_t process, uint32_t cid)
+static int cut(struct cs_manager *m, uint32_t process, const struct cs_request *q, struct cs_reply *reply)
 {
-    int64_t page = cs_pool_check(&m->pool, cid, 0, 0, (uint16_t)(process + 1));
-    if (page < 0)
-        return (int)page;
-    cs_pool_give(&m->pool, (uint32_t)page);
+    int64_t page = cs_pool_check(&m->pool, q->cut.cid, 0, 0, (uint16_t)(process + 1));
+    int64_t rest = page < 0 ? page : cs_pool_cut(&m->pool, (uint32_t)page, q->cut.pages);
+    if (rest < 0)
+        return (int)rest;
+    reply->allocated.count = 1;
+    reply->allocated.cids[0] = (uint32_t)rest;
     return 0;
+}
+
+static int take_free(struct cs_manager *m, uint32_t process, const struct cs_request *q)
+{
+    int err = 0;
+    if (q->free.count > CS_ALLOC_BATCH)
+        return -EINVAL;
+    for (uint32_t i = 0; i < q->free.count; i++) {
+        int64_t page = cs_pool_check(&m->pool, q->free.cids[i], 0, 0, (uint16_t)(process + 1));
+        if (page < 0)
+            err = (int)page;
+        else
+            cs_pool_give(&m->pool, (uint32_t)page);
+    }
+    return err;
 }
 
 static int close_endpoint(struct cs_manager *m, uint32_t process, uint32_t index)
@@ -284,10 +192,10 @@ static int close_endpoint(struct cs_manager *m, uint32_t process, uint32_t index
     struct cs_endpoint *e = &m->endpoint[index < CS_ENDPOINTS ? index : 0];
     if (index >= CS_ENDPOINTS || !e->used || e->process != process)
         return -EBADF;
-    send_last(m, e);
+    cs_endpoint_send_last(m, e);
     if (!e->used) /* its ring was broken, and the process dropped for it */
         return -EPROTO;
-    lose_waiting(m, e);
+    cs_endpoint_lose(m, e);
     cs_endpoint_close(m, e);
     return 0;
 }
@@ -300,15 +208,19 @@ static int answer(struct cs_manager *m, uint32_t process, const struct cs_reques
     switch (q->call) {
     case CS_CALL_ATTACH:
         reply->pool_pages = m->pool.pages;
-        return duplicate(fds, (const int[]){m->pool.data_fd, m->pool.table_fd, m->doorbell}, 3);
+        return cs_duplicate(fds, (const int[]){m->pool.data_fd, m->pool.table_fd, m->doorbell}, 3);
     case CS_CALL_OPEN_UDP:
         return open_udp(m, process, q, reply, fds);
     case CS_CALL_CLOSE:
         return close_endpoint(m, process, q->endpoint);
     case CS_CALL_ALLOC:
         return allocate(m, process, q, reply);
+    case CS_CALL_OPEN_CHANNEL:
+        return cs_channel_open(m, process, q, reply, fds);
+    case CS_CALL_CUT:
+        return cut(m, process, q, reply);
     case CS_CALL_FREE:
-        return free_container(m, process, q->cid);
+        return take_free(m, process, q);
     default:
         return -ENOSYS;
     }
@@ -325,11 +237,12 @@ void cs_control_serve(struct cs_manager *m, uint32_t process)
     if (got != sizeof q) { /* gone, or not one of us */
         for (uint32_t i = 0; i < CS_ENDPOINTS; i++)
             if (m->endpoint[i].used && m->endpoint[i].process == process)
-                send_last(m, &m->endpoint[i]);
+                cs_endpoint_send_last(m, &m->endpoint[i]);
         if (m->process[process] >= 0)
             cs_control_drop(m, process);
         return;
     }
+    cs_count(m->requests, 1);
     count = answer(m, process, &q, &reply, fds);
     if (m->process[process] < 0)
         return;

@@ -100,6 +100,9 @@ static void name_counters(struct cs_manager *m)
     m->bytes_out = cs_counter_get(m->counters, "bytes_out");
     m->wakeups = cs_counter_get(m->counters, "wakeups");
     m->reclaimed = cs_counter_get(m->counters, "containers_reclaimed");
+    m->messages = cs_counter_get(m->counters, "channel_messages");
+    m->message_bytes = cs_counter_get(m->counters, "channel_bytes");
+    m->requests = cs_counter_get(m->counters, "manager_requests");
 }
 
 int cs_manager_open(struct cs_manager **out, const struct cs_manager_config *c, struct cs_counters *counters, char *error,
@@ -123,7 +126,7 @@ int cs_manager_open(struct cs_manager **out, const struct cs_manager_config *c, 
 
     attempt = "make the pool";
     /* per interface: a queue in front of us and one in the network, two pages a datagram; and some to allocate */
-    if ((err = cs_pool_create(&m->pool, c->interfaces * c->queue * 4 + 4096, counters)) < 0)
+    if ((err = cs_pool_create(&m->pool, c->interfaces * c->queue * 4 + (c->pages ? c->pages : 4096), counters)) < 0)
         goto fail;
     attempt = "attach to the interfaces";
     if ((err = choose_backend(m, c)) < 0)
@@ -178,7 +181,7 @@ static uint32_t readers_backlog(struct cs_manager *m, uint32_t *worst)
     *worst = 0;
     for (uint32_t i = 0; i < m->endpoints; i++) {
         struct cs_endpoint *e = &m->endpoint[i];
-        if (!e->used)
+        if (!e->used || !e->interface)
             continue;
         int64_t space = cs_ring_space(&e->rx);
         if (space < 0) {
@@ -196,17 +199,19 @@ static uint32_t readers_backlog(struct cs_manager *m, uint32_t *worst)
 
 static void ring_readers(struct cs_manager *m, bool crowded)
 {
-    const uint64_t one = 1;
     for (uint32_t i = 0; i < m->endpoints; i++) {
         struct cs_endpoint *e = &m->endpoint[i];
         if (!e->used)
             continue;
-        atomic_store_explicit(&e->rx.shared->crowded, crowded, memory_order_relaxed);
-        /* next: the reader may have emptied the ring already, then it has seen its work and sleeps again */
-        if (cs_ring_space(&e->rx) < (int64_t)e->rx.capacity && cs_ring_needs_doorbell(&e->rx))
-            if (write(e->doorbell, &one, sizeof one) < 0) {
-                /* full: it has been rung */
-            }
+        bool news = e->announce;
+        e->announce = false;
+        if (e->interface) {
+            atomic_store_explicit(&e->rx.shared->crowded, crowded, memory_order_relaxed);
+            /* the reader may have emptied the ring already, then it has seen its work and sleeps again */
+            news = cs_ring_space(&e->rx) < (int64_t)e->rx.capacity;
+        }
+        if (news && cs_ring_needs_doorbell(&e->rx))
+            cs_endpoint_ring(e);
     }
 }
 
@@ -217,7 +222,7 @@ static bool pass(struct cs_manager *m, bool take_in)
         worked |= cs_receive_pass(m, m->interface[i]);
     for (uint32_t i = 0; i < m->endpoints; i++)
         if (m->endpoint[i].used)
-            worked |= cs_send_pass(m, &m->endpoint[i]);
+            worked |= cs_endpoint_pass(m, &m->endpoint[i]);
     return worked;
 }
 
@@ -239,10 +244,10 @@ static bool announce_sleep(struct cs_manager *m)
 {
     bool ready = false;
     for (uint32_t i = 0; i < m->endpoints; i++)
-        if (m->endpoint[i].used)
+        if (m->endpoint[i].used && !m->endpoint[i].blocked)
             cs_ring_wait(&m->endpoint[i].tx);
     for (uint32_t i = 0; i < m->endpoints; i++)
-        if (m->endpoint[i].used)
+        if (m->endpoint[i].used && !m->endpoint[i].blocked)
             ready |= cs_ring_ready(&m->endpoint[i].tx) != m->endpoint[i].unfinished;
     return ready;
 }

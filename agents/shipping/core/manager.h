@@ -12,11 +12,14 @@
 #include "../net/backend.h"
 #include "counters.h"
 #include "pool.h"
+#include "protocol.h"
 #include "ring.h"
 
 #define CS_INTERFACES 8
 #define CS_PROCESSES (CS_OWNERS - 1)
 #define CS_ENDPOINTS 64
+#define CS_MIN_QUEUE 16
+#define CS_MAX_QUEUE 65536
 
 struct cs_interface_config {
     char name[16];
@@ -32,6 +35,7 @@ struct cs_manager_config {
     char backend[16]; /* "xdp", "packet", or "auto": the first that works */
     uint32_t queue;   /* datagrams that may wait in front of the host's processes, per interface */
     bool segmentation; /* use the adapter's segmentation offload, if it can be had */
+    uint32_t pages;    /* of the pool that processes may allocate, beside those for the network; 0: 4096 */
 };
 
 enum cs_drop {
@@ -58,6 +62,16 @@ struct cs_endpoint {
     int doorbell;      /* eventfd of the reader */
     int kernel_socket; /* holds the port where the kernel sees our frames too, else -1 */
     cs_counter *backlog;
+
+    /* A channel (interface is NULL): */
+    char name[CS_CHANNEL_NAME];
+    struct cs_ring back; /* the manager produces: containers that the other end is done with, for this one to reuse */
+    uint16_t peer; /* endpoint of the other end + 1; 0: not there yet, or no more */
+    bool ended;    /* the other end was there and is gone */
+    bool blocked;  /* nothing in tx can move until the other end does something */
+    bool announce; /* rx got something of which its reader may not know */
+    struct cs_desc *late; /* what the other end had written when it closed and did not fit into rx */
+    uint32_t late_next, late_count;
 };
 
 struct cs_interface {
@@ -83,6 +97,8 @@ struct cs_manager {
     bool held_back; /* in this pass a message had to wait for the network or a neighbour */
     char socket[108];
     cs_counter *drops[CS_DROPS], *datagrams_in, *bytes_in, *datagrams_out, *bytes_out, *wakeups, *reclaimed;
+    cs_counter *messages, *message_bytes; /* through channels */
+    cs_counter *requests;                 /* on the socket */
 };
 
 static inline uint64_t cs_now_ns(void)
@@ -105,7 +121,29 @@ void cs_control_accept(struct cs_manager *m);
 void cs_control_serve(struct cs_manager *m, uint32_t process);
 /* The process is gone or broke the rules: close its endpoints, take everything back. */
 void cs_control_drop(struct cs_manager *m, uint32_t process);
+
+/* endpoint.c */
+struct cs_endpoint *cs_endpoint_unused(struct cs_manager *m);
+/* Two rings of at least so many descriptors, a third if it is to have `back`, and a doorbell. The memory's descriptor
+ * is the caller's. */
+int cs_endpoint_rings(struct cs_endpoint *e, uint32_t descriptors, bool back, int *memory_fd);
+/* It is in use from here on. Fills the reply; returns how many descriptors go with it. */
+int cs_endpoint_opened(struct cs_manager *m, struct cs_endpoint *e, struct cs_reply *reply);
+/* Duplicates of our descriptors to send; how many, or -errno and none. */
+int cs_duplicate(int *fds, const int *ours, int count);
+void cs_endpoint_ring(struct cs_endpoint *e);
+/* Move what its process wrote; true if there was something to do. A process that broke its ring is dropped. */
+bool cs_endpoint_pass(struct cs_manager *m, struct cs_endpoint *e);
+void cs_endpoint_send_last(struct cs_manager *m, struct cs_endpoint *e);
+/* What waits in an endpoint that closes is lost, by name, and its containers go back. */
+void cs_endpoint_lose(struct cs_manager *m, struct cs_endpoint *e);
 void cs_endpoint_close(struct cs_manager *m, struct cs_endpoint *e);
+
+/* devices/channel.c */
+int cs_channel_open(struct cs_manager *m, uint32_t process, const struct cs_request *q, struct cs_reply *reply, int *fds);
+bool cs_channel_pass(struct cs_manager *m, struct cs_endpoint *e);
+/* This end closes: the other gets what was written, then the end. */
+void cs_channel_hang_up(struct cs_manager *m, struct cs_endpoint *e);
 
 /* datapath.c: one pass each; true if there was something to do */
 bool cs_receive_pass(struct cs_manager *m, struct cs_interface *interface);

@@ -34,6 +34,19 @@ static void next_generation(struct cs_container *c)
         c->generation++;
 }
 
+static void list_add(struct cs_pool *p, uint32_t page)
+{
+    p->place[page] = p->free_count;
+    p->free_list[p->free_count++] = page;
+}
+
+static void list_remove(struct cs_pool *p, uint32_t page)
+{
+    uint32_t last = p->free_list[--p->free_count];
+    p->free_list[p->place[page]] = last;
+    p->place[last] = p->place[page];
+}
+
 /* A sealed memory file: nobody can shrink it under a reader (SIGBUS). */
 static int memory_file(const char *name, size_t bytes)
 {
@@ -56,8 +69,11 @@ int cs_pool_create(struct cs_pool *p, uint32_t pages, struct cs_counters *counte
     int err = 0, table = -1;
     char path[64];
     p->free_list = calloc(pages, sizeof *p->free_list);
-    if (!p->free_list)
-        return -ENOMEM;
+    p->place = calloc(pages, sizeof *p->place);
+    if (!p->free_list || !p->place) {
+        err = -ENOMEM;
+        goto fail;
+    }
     if ((p->data_fd = memory_file("transship-pool", (size_t)pages * CS_PAGE_SIZE)) < 0) {
         err = p->data_fd;
         goto fail;
@@ -87,7 +103,7 @@ int cs_pool_create(struct cs_pool *p, uint32_t pages, struct cs_counters *counte
     p->held[0] = pages;
     for (uint32_t i = 0; i < pages; i++) {
         p->shared->table[i] = (struct cs_container){.generation = 1, .pages = 1};
-        p->free_list[p->free_count++] = pages - 1 - i;
+        list_add(p, pages - 1 - i);
     }
     return 0;
 
@@ -111,6 +127,7 @@ void cs_pool_destroy(struct cs_pool *p)
     if (p->table_fd >= 0)
         close(p->table_fd);
     free(p->free_list);
+    free(p->place);
     *p = (struct cs_pool){.data_fd = -1, .table_fd = -1};
 }
 
@@ -123,28 +140,32 @@ int cs_pool_take(struct cs_pool *p, enum cs_state state)
     return (int)page;
 }
 
-/* Large containers are rare and long-lived, so a search of the table is enough; the free list is then
- * rebuilt without the pages taken. */
+/* Next fit, from what was given back last: a size that comes and goes is found at once. */
 int cs_pool_take_run(struct cs_pool *p, uint32_t count, uint16_t owner)
 {
-    uint32_t run = 0, page = 0;
+    uint32_t run = 0, page = p->hint;
     if (count == 1) {
         int one = cs_pool_take(p, CS_OWNED);
         if (one >= 0)
             cs_pool_move(p, (uint32_t)one, owner, CS_OWNED);
         return one;
     }
-    for (page = 0; page < p->pages && run < count; page++)
-        run = p->shared->table[page].state == CS_FREE ? run + 1 : 0;
-    if (count == 0 || run < count)
+    if (count == 0 || count > p->free_count)
         return -ENOBUFS;
-    uint32_t first = page - count, kept = 0;
-    for (uint32_t i = 0; i < p->free_count; i++)
-        if (p->free_list[i] < first || p->free_list[i] >= first + count)
-            p->free_list[kept++] = p->free_list[i];
-    p->free_count = kept;
-    for (uint32_t i = first + 1; i < first + count; i++)
-        enter(p, &p->shared->table[i], CS_TAIL);
+    for (uint32_t seen = 0; run < count && seen < p->pages + count; seen++, page++) {
+        if (page == p->pages)
+            page = run = 0;
+        run = p->shared->table[page].state == CS_FREE ? run + 1 : 0;
+    }
+    if (run < count)
+        return -ENOBUFS;
+    uint32_t first = page - count;
+    for (uint32_t i = first; i < page; i++) {
+        list_remove(p, i);
+        if (i > first)
+            enter(p, &p->shared->table[i], CS_TAIL);
+    }
+    p->hint = page % p->pages;
     p->shared->table[first].pages = count;
     cs_pool_move(p, first, owner, CS_OWNED);
     return (int)first;
@@ -159,8 +180,10 @@ void cs_pool_give(struct cs_pool *p, uint32_t page)
         next_generation(&c[i]);
         c[i].pages = 1;
         enter(p, &c[i], CS_FREE);
-        p->free_list[p->free_count++] = page + i;
+        list_add(p, page + i);
     }
+    if (pages > 1)
+        p->hint = page;
 }
 
 uint32_t cs_pool_move(struct cs_pool *p, uint32_t page, uint16_t owner, enum cs_state state)
@@ -180,6 +203,17 @@ void cs_pool_split(struct cs_pool *p, uint32_t page)
         p->shared->table[i].pages = 1;
         cs_pool_move(p, i, 0, CS_SENDING);
     }
+}
+
+int64_t cs_pool_cut(struct cs_pool *p, uint32_t page, uint32_t count)
+{
+    struct cs_container *c = &p->shared->table[page];
+    if (count == 0 || count >= c->pages)
+        return -EINVAL;
+    c[count].pages = c->pages - count;
+    c[count].owner = c->owner;
+    c->pages = count;
+    return cs_pool_move(p, page + count, c->owner, CS_OWNED);
 }
 
 int64_t cs_pool_check(const struct cs_pool *p, uint32_t cid, uint32_t off, uint32_t len, uint16_t owner)

@@ -13,7 +13,7 @@
 #include "counters.h"
 #include "cs.h"
 
-#define CS_LAYOUT_VERSION 1
+#define CS_LAYOUT_VERSION 2
 #define CS_PAGE_BITS 20 /* at most 2^20 pages, 4 GiB */
 #define CS_GENERATION_MASK 0x7ffu
 #define CS_OWNERS 33 /* the manager, and each of its processes */
@@ -43,6 +43,8 @@ struct cs_pool {
     struct cs_pool_shared *shared;
     uint32_t *free_list; /* single free pages, last in first out: the warmest page goes out next */
     uint32_t free_count;
+    uint32_t *place;     /* of each free page in the list */
+    uint32_t hint;       /* where the search for adjacent pages begins: what was given back last */
     uint32_t pages;
     uint32_t held[CS_OWNERS]; /* pages of each */
     cs_counter *states[CS_STATES];
@@ -85,6 +87,8 @@ void cs_pool_give(struct cs_pool *p, uint32_t page);
 uint32_t cs_pool_move(struct cs_pool *p, uint32_t page, uint16_t owner, enum cs_state state);
 /* Break an owned container into single pages, each SENDING: the device gives pages back one by one. */
 void cs_pool_split(struct cs_pool *p, uint32_t page);
+/* Cut an owned container in two, same owner: its first count pages keep the identifier; the rest's, or -EINVAL. */
+int64_t cs_pool_cut(struct cs_pool *p, uint32_t page, uint32_t count);
 /* The page a descriptor of that owner names, if identifier, owner, offset and length are right, else -EPERM. */
 int64_t cs_pool_check(const struct cs_pool *p, uint32_t cid, uint32_t off, uint32_t len, uint16_t owner);
 /* Everything the owner still holds goes back: after a crash, within one pass. Returns the containers. */

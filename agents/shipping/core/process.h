@@ -1,5 +1,6 @@
-/* A process's attachment to its host's manager: shared by the calls that open (attach.c) and those that move
- * data (calls.c). One for each process, used from one thread at a time. */
+/* A process's attachment to its host's manager: shared by the calls that open (attach.c), those that move data
+ * (calls.c), those about memory (memory.c) and what they sleep on (wait.c). One for each process, used from one thread
+ * at a time. */
 #ifndef CS_PROCESS_H
 #define CS_PROCESS_H
 
@@ -12,17 +13,26 @@
 
 #define CS_MAX_FD 1024
 #define CS_OPEN_MAX 64
-#define CS_CACHE 256
+#define CS_SPARES 256
 
 struct cs_open {
     int fd; /* the doorbell; -1: unused */
     uint32_t number;
     struct cs_ring rx, tx;
+    struct cs_ring back; /* of a channel: what its other end is done with, for us to reuse */
     void *memory;
     size_t bytes;
     int timeout_ms;
     bool has_peer, unflushed;
     bool idle; /* the last look for something to read, without waiting, found nothing */
+    bool channel;
+    struct cs_desc rest; /* of a container that was read in part; cid 0: none */
+};
+
+/* A free container that is still ours. */
+struct cs_spare {
+    uint32_t cid, pages;
+    uint8_t from; /* the channel that it came from, index in open + 1; 0: none */
 };
 
 /* `owned` is this process's own book: the identifier under which it owns a page's container, or 0. It makes
@@ -34,9 +44,13 @@ struct cs_process {
     const struct cs_pool_shared *table;
     uint8_t *data; /* NULL until something is mapped */
     uint32_t *owned;
-    uint32_t cache[CS_CACHE]; /* free single-page containers that are still ours, warmest last */
-    uint32_t cached;
+    uint8_t *from; /* as in cs_spare, of what is owned */
+    struct cs_spare spare[CS_SPARES]; /* warmest last */
+    uint32_t spares, spare_pages, keep_pages; /* how many, at most, unless one alone is larger */
+    uint32_t asked_pages, asked_count; /* the manager, when last it was asked for containers */
     struct cs_open open[CS_OPEN_MAX];
+    uint32_t opened;  /* the highest that was ever used + 1 */
+    bool unflushed;   /* so is an open one */
     uint8_t by_fd[CS_MAX_FD]; /* fd -> index in open + 1 */
 };
 
@@ -51,5 +65,34 @@ static inline struct cs_open *cs_find(int fd)
 
 /* One request to the manager, one reply: its error. fds: room for CS_REPLY_FDS or NULL; -1 where none came. */
 int cs_ask(struct cs_request *q, struct cs_reply *reply, int *fds);
+
+static inline uint32_t cs_pages_of(uint32_t cid)
+{
+    return cs_self.table->table[cs_cid_page(cid)].pages;
+}
+
+static inline uint8_t *cs_address(uint32_t cid)
+{
+    return cs_self.data + (size_t)cs_cid_page(cid) * CS_PAGE_SIZE;
+}
+
+/* memory.c: the page of a container that this process owns under exactly this identifier, or -EPERM / -EBADF */
+int64_t cs_mine(int cid);
+/* All of them leave our book, or none. -EINVAL: one is named twice. */
+int cs_disown(int count, const int *cids);
+/* It came from the manager through this endpoint: it is ours from now on. */
+void cs_own(uint32_t cid, const struct cs_open *e);
+/* A free container is kept for the next cs_alloc of its size; if there are too many, the oldest go back. */
+void cs_keep(struct cs_spare spare);
+/* What the other end of this channel is done with and we had from yet another one goes on to there. */
+void cs_return_recycled(struct cs_open *e);
+int cs_map_pool(void);
+
+/* wait.c */
+int64_t cs_wait_readable(struct cs_open *e, int options);
+int cs_wait_writable(struct cs_open *e, int count, int options);
+/* Descriptors were put into its ring: the manager must hear of it before we sleep. */
+void cs_written(struct cs_open *e);
+void cs_ring_manager(void);
 
 #endif

@@ -8,8 +8,22 @@
 #include "pool.h"
 
 #define CS_ALLOC_BATCH 64
+/* What idles for reuse in one process, or in one ring, is no more than this part of the pool. */
+#define CS_KEEP_SHARE 16
+#define CS_RECYCLE_SHARE 8
+#define CS_CHANNEL_NAME 64
+#define CS_CHANNEL_PARTS 64 /* containers in one message of a channel */
 
-enum cs_call { CS_CALL_ATTACH, CS_CALL_OPEN_UDP, CS_CALL_CLOSE, CS_CALL_ALLOC, CS_CALL_FREE };
+enum cs_call {
+    CS_CALL_ATTACH,
+    CS_CALL_OPEN_UDP,
+    CS_CALL_CLOSE,
+    CS_CALL_ALLOC,
+    CS_CALL_OPEN_CHANNEL,
+    CS_CALL_CUT,
+    CS_CALL_FREE,
+    CS_CALLS
+};
 
 struct cs_request {
     uint32_t version; /* CS_LAYOUT_VERSION */
@@ -20,22 +34,32 @@ struct cs_request {
             uint16_t local_port, remote_port;
             uint32_t queue;
         } udp;
+        struct {
+            char name[CS_CHANNEL_NAME]; /* ends with a zero byte */
+            uint32_t queue;
+        } channel;
         uint32_t endpoint; /* close */
-        uint32_t cid;      /* free */
         struct {
             uint32_t pages, count;
         } alloc;
+        struct {
+            uint32_t cid, pages; /* leave it so many */
+        } cut;
+        struct {
+            uint32_t count;
+            uint32_t cids[CS_ALLOC_BATCH];
+        } free;
     };
 };
 
-/* ATTACH sends the pool, the table (read-only) and the manager's doorbell; OPEN_UDP the rings' memory
- * and the reader's doorbell. */
+/* ATTACH sends the pool, the table (read-only) and the manager's doorbell; OPEN_UDP and OPEN_CHANNEL the rings'
+ * memory and the process's doorbell. CUT names the rest in `allocated`. */
 struct cs_reply {
     int32_t error; /* 0 or -errno */
     union {
         uint32_t pool_pages;
         struct {
-            uint32_t endpoint, rx_capacity, tx_capacity;
+            uint32_t endpoint, rx_capacity, tx_capacity, back_capacity; /* 0: no such ring */
         } opened;
         struct {
             uint32_t count;

@@ -1,7 +1,8 @@
 /* A single-producer single-consumer ring of container descriptors in memory that two processes share.
  *
- * Ownership per field: `produced`, `crowded` and the slots ahead of it belong to the producer; `consumed`
- * and `waiting` to the consumer (the producer clears `waiting` when it rings). Indices run freely and wrap at 2^32; a slot is index & (capacity - 1).
+ * Ownership per field: `produced`, `crowded`, `ended` and the slots ahead of it belong to the producer; `consumed`
+ * and `waiting` to the consumer. Who rings clears what asked for it: the producer `waiting`, the consumer `crowded`.
+ * Indices run freely and wrap at 2^32; a slot is index & (capacity - 1).
  * The capacity is never read from shared memory: each side keeps its own, agreed when the ring was made.
  * The peer is untrusted: a count of waiting descriptors beyond the capacity is a broken ring. */
 #ifndef CS_RING_H
@@ -16,6 +17,13 @@
 enum cs_desc_flags {
     CS_DESC_MORE = 1, /* the message goes on in the next descriptor */
     CS_DESC_FREE = 2, /* process to manager: take the container back */
+    CS_DESC_RECYCLE = 4, /* with CS_DESC_FREE, on a channel: its other end may have the container again */
+};
+
+/* Of a channel, in its rx ring. */
+enum cs_ended {
+    CS_PEER_GONE = 1, /* nobody reads what is written */
+    CS_NO_MORE = 2,   /* nothing will follow what is in the ring */
 };
 
 struct cs_desc {
@@ -28,6 +36,7 @@ struct cs_desc {
 struct cs_ring_shared {
     _Alignas(64) _Atomic uint32_t produced;
     _Atomic uint32_t crowded; /* the producer holds back until the consumer has caught up and rings */
+    _Atomic uint32_t ended;   /* enum cs_ended */
     _Alignas(64) _Atomic uint32_t consumed;
     _Atomic uint32_t waiting; /* the consumer sleeps, or is about to: ring its doorbell */
     _Alignas(64) struct cs_desc slots[];
@@ -111,6 +120,39 @@ static inline bool cs_ring_needs_doorbell(struct cs_ring *r)
     atomic_thread_fence(memory_order_seq_cst);
     return atomic_load_explicit(&r->shared->waiting, memory_order_relaxed) != 0 &&
            atomic_exchange_explicit(&r->shared->waiting, 0, memory_order_relaxed) != 0;
+}
+
+/* The same for a full ring: the producer says that it has no room, then looks again; the consumer releases, then
+ * looks whether anybody has no room. It rings when half of the ring is free, so that one doorbell is worth many slots. */
+static inline void cs_ring_crowd(struct cs_ring *r)
+{
+    atomic_store_explicit(&r->shared->crowded, 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst);
+}
+
+static inline void cs_ring_uncrowd(struct cs_ring *r)
+{
+    atomic_store_explicit(&r->shared->crowded, 0, memory_order_relaxed);
+}
+
+static inline bool cs_ring_owes_room(struct cs_ring *r)
+{
+    if (atomic_load_explicit(&r->shared->produced, memory_order_relaxed) - r->next > r->capacity / 2)
+        return false;
+    atomic_thread_fence(memory_order_seq_cst);
+    return atomic_load_explicit(&r->shared->crowded, memory_order_relaxed) != 0 &&
+           atomic_exchange_explicit(&r->shared->crowded, 0, memory_order_relaxed) != 0;
+}
+
+/* release: pairs with the acquire in cs_ring_ended; who sees the end sees all that was submitted before it */
+static inline void cs_ring_end(struct cs_ring *r, uint32_t how)
+{
+    atomic_store_explicit(&r->shared->ended, how, memory_order_release);
+}
+
+static inline uint32_t cs_ring_ended(const struct cs_ring *r)
+{
+    return atomic_load_explicit(&r->shared->ended, memory_order_acquire);
 }
 
 #endif

@@ -21,31 +21,32 @@ enum cs_options {
     CS_MORE = 8,     /* cs_write: more follows, the doorbell may wait for it (cs_flush, or a cs_read that blocks) */
 };
 
-/* Where cs_read puts what it returns: arrays of at least maxcon elements. offs, lens, sizes and addrs
- * may be NULL ("don't care"). */
+/* Where cs_read puts what it returns: arrays of at least maxcon elements. All but cids may be NULL ("don't care"). */
 struct cs_args {
     int *cids;
     int *offs;
     int *lens;
-    int *sizes;
-    void **addrs;
+    int *sizes;   /* of the whole container, in bytes */
+    void **addrs; /* of its first byte; NULL without CS_MAPALL */
 };
 
-/* Read the next message from fd: at most size bytes in at most maxcon containers, which the caller then
- * owns. Data that does not fit is cut off, as recv(2) does. Returns the number of containers. */
+/* Read from the next message of fd: at most size bytes in at most maxcon containers, which the caller then owns.
+ * Returns the number of containers; 0 is the end of a channel. What does not fit: of a datagram it is cut off, as
+ * recv(2) does; of a channel's message it stays for the next read. docs/calls.md says how. */
 int cs_read(int fd, int size, int maxcon, struct cs_args *args, int options);
 
-/* Give count containers to fd as one message, bytes [offs[i], offs[i] + lens[i]) of each. Returns 0.
- * On error the caller keeps all of them. */
+/* Give count containers to fd as one message, bytes [offs[i], offs[i] + lens[i]) of each. offs NULL: from 0; lens
+ * NULL: to the container's end. Returns 0. On error the caller keeps all of them. */
 int cs_write(int fd, int count, const int *cids, const int *offs, const int *lens, int options);
 
-/* Map containers the caller owns. In the cooperative tier a mapping is long-lived and recycled. */
+/* Map containers the caller owns; addrs may be NULL. In the cooperative tier a mapping is long-lived and recycled. */
 int cs_map(int count, const int *cids, void **addrs, int options);
 int cs_unmap(int count, const int *cids);
 
-/* A new container of at least size bytes; returns its identifier. addr may be NULL. -ENOBUFS when the
- * process would own more than half of the pool, or no pages are left. */
+/* A new container of at least size bytes; returns its identifier. addr may be NULL. Its bytes are what they are.
+ * -ENOBUFS when the process would own more than half of the pool, or no pages are left. */
 int cs_alloc(int size, void **addr, int options);
+/* All of them are freed, or on error none. */
 int cs_free(int count, const int *cids);
 
 /* The rest of the interface: attach to a host's manager, open and close devices. */
@@ -61,11 +62,21 @@ int cs_manager_fd(void);
  * see cs_ready. */
 int cs_open_udp(uint32_t local, uint16_t local_port, uint32_t remote, uint16_t remote_port, int queue,
                 int timeout_ms);
+
+/* One end of the local channel of that name (1 to 63 bytes). The first two that open it are its ends; a third gets
+ * -EADDRINUSE until both have closed. It returns at once: what is written before the other end is there waits for it.
+ * queue: containers that at least fit into each ring, the writer's and the reader's; what the first to open says counts.
+ * When the other end closes or dies, reads give what it had written, then 0; writes give -EPIPE. */
+int cs_open_channel(const char *name, int queue, int timeout_ms);
 int cs_close(int fd);
 
-/* Before poll(2): 1 if cs_read would find a message, else 0, and from now on fd polls readable when one has come. It
- * is not told of one that came unasked, so: cs_ready, poll, cs_ready. -EBADF; -EPIPE when the manager has gone. */
+/* Before poll(2): 1 if cs_read would find something (a message, or a channel's end), else 0, and from now on fd polls
+ * readable when there is. It is not told of one that came unasked, so: cs_ready, poll, cs_ready. -EBADF; -EPIPE when
+ * the manager has gone. */
 int cs_ready(int fd);
+/* The same for writing: 1 if a container finds room, else 0, and fd polls readable (POLLIN) when half of the queue is
+ * free. -EPIPE also when the other end of a channel has gone. */
+int cs_writable(int fd);
 
 /* Ring the doorbell that writes with CS_MORE put off. */
 void cs_flush(void);

@@ -17,9 +17,11 @@ THREADS = ["-fsanitize=thread"]
 LIBRARIES = ["-lpthread", "-Wl,--as-needed", "-lxdp", "-lbpf"]
 SKIP = 77
 
-CORE = [
-    f"core/{name}.c" for name in ("pool", "attach", "calls", "control", "datapath", "manager", "counters")
-]
+_CORE = (
+    *("pool", "attach", "calls", "memory", "wait", "control", "endpoint"),
+    *("datapath", "manager", "counters"),
+)
+CORE = [*(f"core/{name}.c" for name in _CORE), "devices/channel.c"]
 NET = [f"net/{name}.c" for name in ("packet_format", "arp", "outbox", "packet")]
 
 

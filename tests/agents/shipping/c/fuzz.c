@@ -2,7 +2,6 @@
  * a process, bytes on the manager's socket. After each step the pool's books balance and a bystander's containers
  * are as they were; after each disconnection nothing of the hostile process is left. */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -35,17 +34,6 @@ struct peer {
 static struct peer bystander, hostile;
 static struct cs_container kept[BYSTANDER_PAGES];
 static uint32_t kept_cids[BYSTANDER_PAGES];
-
-static int open_descriptors(void)
-{
-    int count = 0;
-    DIR *d = opendir("/proc/self/fd");
-    CHECK(d);
-    while (readdir(d))
-        count++;
-    closedir(d);
-    return count;
-}
 
 static void start(void)
 {
@@ -347,10 +335,11 @@ TEST(any_bytes_on_the_managers_socket_harm_only_their_sender)
     start();
     add_bystander();
     int before = open_descriptors();
+    struct cs_reply own = {0};
     uint64_t answered = 0, refused = 0;
     for (int i = 0; i < 20000; i++) {
         struct { struct cs_request q; uint8_t more[16]; } message;
-        struct cs_reply reply;
+        struct cs_reply reply = {0};
         int fds[CS_REPLY_FDS];
         size_t bytes = sizeof message.q;
         if (i == 0 || m->process[hostile.slot] < 0) {
@@ -364,7 +353,7 @@ TEST(any_bytes_on_the_managers_socket_harm_only_their_sender)
             ((uint8_t *)&message)[k] = (uint8_t)random64();
         if (below(8)) {
             message.q.version = CS_LAYOUT_VERSION;
-            message.q.call = below(6);
+            message.q.call = below(CS_CALLS + 1);
             if (message.q.call == CS_CALL_OPEN_UDP && below(2)) {
                 message.q.udp.local = frame_us.ip;
                 message.q.udp.remote = below(2) ? 0 : frame_them.ip + below(3);
@@ -373,9 +362,16 @@ TEST(any_bytes_on_the_managers_socket_harm_only_their_sender)
             }
             if (message.q.call == CS_CALL_CLOSE)
                 message.q.endpoint = below(70);
-            else if (message.q.call == CS_CALL_FREE && below(2))
-                message.q.cid = kept_cids[below(BYSTANDER_PAGES / 3)];
-            else if (message.q.call == CS_CALL_ALLOC)
+            if (message.q.call == CS_CALL_OPEN_CHANNEL && below(8))
+                message.q.channel.name[below(3)] = 0, message.q.channel.queue = 16 + below(100);
+            if (message.q.call == CS_CALL_CUT && below(8)) {
+                message.q.cut.cid = some_cid(&own);
+                message.q.cut.pages = below(6);
+            }
+            if (message.q.call == CS_CALL_FREE && below(8))
+                for (message.q.free.count = below(70); message.q.free.count > 0 && below(4); message.q.free.count--)
+                    message.q.free.cids[below(CS_ALLOC_BATCH)] = some_cid(&own);
+            if (message.q.call == CS_CALL_ALLOC)
                 message.q.alloc.pages = 1 + below(6), message.q.alloc.count = below(70);
         }
         if (below(40) == 0)
@@ -384,6 +380,8 @@ TEST(any_bytes_on_the_managers_socket_harm_only_their_sender)
         cs_control_serve(m, hostile.slot);
         if (take_reply(hostile.control, &reply, fds)) {
             *(reply.error ? &refused : &answered) += 1;
+            if (message.q.call == CS_CALL_ALLOC && !reply.error)
+                own = reply;
             close_all(fds);
         }
         if (i % 8 == 0) {

@@ -187,4 +187,31 @@ static inline bool is_pattern(const uint8_t *bytes, uint32_t first, uint32_t cou
     return memcmp(bytes, frame + CS_UDP_HEADROOM + first, count) == 0;
 }
 
+/* A second process on the same host. It says so on a pipe when it has done what the test wants, and waits. */
+static inline pid_t neighbour(void (*what)(void))
+{
+    int said[2];
+    char word;
+    CHECK_EQ(pipe(said), 0);
+    pid_t pid = child();
+    if (pid == 0) {
+        cs_detach(); /* a copy of ours; the socket stays open in the parent */
+        CHECK_EQ(cs_attach(host.socket), 0);
+        what();
+        CHECK_EQ(write(said[1], "!", 1), 1);
+        for (;;)
+            pause();
+    }
+    close(said[1]);
+    CHECK_EQ(read(said[0], &word, 1), 1);
+    close(said[0]);
+    return pid;
+}
+
+static inline void end_of(pid_t pid)
+{
+    CHECK_EQ(kill(pid, SIGKILL), 0);
+    CHECK_EQ(waitpid(pid, NULL, 0), pid);
+}
+
 #endif

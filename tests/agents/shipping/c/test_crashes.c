@@ -7,33 +7,6 @@
 #include <sys/resource.h>
 #include <sys/un.h>
 
-/* A second process on the same host. It says so on a pipe when it has done what the test wants, and waits. */
-static pid_t neighbour(void (*what)(void))
-{
-    int said[2];
-    char word;
-    CHECK_EQ(pipe(said), 0);
-    pid_t pid = child();
-    if (pid == 0) {
-        cs_detach(); /* a copy of ours; the socket stays open in the parent */
-        CHECK_EQ(cs_attach(host.socket), 0);
-        what();
-        CHECK_EQ(write(said[1], "!", 1), 1);
-        for (;;)
-            pause();
-    }
-    close(said[1]);
-    CHECK_EQ(read(said[0], &word, 1), 1);
-    close(said[0]);
-    return pid;
-}
-
-static void end_of(pid_t pid)
-{
-    CHECK_EQ(kill(pid, SIGKILL), 0);
-    CHECK_EQ(waitpid(pid, NULL, 0), pid);
-}
-
 TEST(a_dead_manager_is_noticed_by_a_sleeping_reader)
 {
     host_start();
@@ -288,7 +261,7 @@ TEST(a_message_without_an_end_wakes_nobody_until_it_ends)
     struct cs_open *e = cs_find(fd); /* the library writes whole messages only */
     *cs_ring_reserve(&e->tx) = (struct cs_desc){(uint32_t)cids[0], 0, 10, CS_DESC_MORE};
     cs_ring_submit(&e->tx);
-    e->unflushed = true;
+    cs_written(e);
     cs_flush();
     WITHIN(SOON_MS, atomic_load(&e->tx.shared->waiting)); /* it looked, and sleeps */
     uint64_t woken = counted("wakeups");

@@ -179,6 +179,40 @@ TEST(a_container_that_is_sent_is_split_and_its_pages_come_back_one_by_one)
     end(&p);
 }
 
+TEST(a_container_is_cut_into_two_of_the_same_owner)
+{
+    struct cs_pool p = new_pool();
+    uint32_t page = (uint32_t)cs_pool_take_run(&p, 5, ME), cid = cid_of(&p, page);
+    CHECK_EQ(cs_pool_cut(&p, page, 0), -EINVAL);
+    CHECK_EQ(cs_pool_cut(&p, page, 5), -EINVAL);
+    CHECK_EQ(cs_pool_cut(&p, page, UINT32_MAX), -EINVAL);
+    uint32_t rest = (uint32_t)cs_pool_cut(&p, page, 2);
+    check_pool(&p);
+    CHECK_EQ(cs_pool_check(&p, cid, 0, 2 * CS_PAGE_SIZE, ME), page);
+    CHECK_EQ(cs_pool_check(&p, cid, 0, 2 * CS_PAGE_SIZE + 1, ME), -EPERM);
+    CHECK_EQ(cs_pool_check(&p, rest, 0, 3 * CS_PAGE_SIZE, ME), page + 2);
+    cs_pool_give(&p, page);
+    check_pool(&p);
+    CHECK_EQ(cs_pool_check(&p, rest, 0, 3 * CS_PAGE_SIZE, ME), page + 2);
+    cs_pool_give(&p, page + 2);
+    CHECK_EQ(p.free_count, PAGES);
+    end(&p);
+}
+
+TEST(a_run_that_was_given_back_is_found_again_wherever_it_is)
+{
+    struct cs_pool p = new_pool();
+    for (uint32_t i = 0; i < PAGES / 4; i++)
+        CHECK_EQ(cs_pool_take_run(&p, 4, ME), 4 * i);
+    for (uint32_t i = 0; i < 1000; i++) {
+        uint32_t page = 4 * below(PAGES / 4);
+        cs_pool_give(&p, page);
+        CHECK_EQ(cs_pool_take_run(&p, 5, ME), -ENOBUFS);
+        CHECK_EQ(cs_pool_take_run(&p, 4, ME), page);
+    }
+    end(&p);
+}
+
 TEST(reclaiming_takes_what_one_owner_has_and_nothing_else)
 {
     struct cs_pool p = new_pool();
@@ -205,13 +239,14 @@ TEST(counts_sum_to_the_pool_whatever_happens)
     for (int i = 0; i < 20000; i++) {
         uint32_t page = below(PAGES);
         const struct cs_container *c = &p.shared->table[page];
-        switch (below(6)) {
+        switch (below(7)) {
         case 0: cs_pool_take(&p, below(2) ? CS_RECEIVING : CS_SENDING); break;
         case 1: cs_pool_take_run(&p, 1 + below(5), (uint16_t)(1 + below(3))); break;
         case 2: if (c->state != CS_FREE && c->state != CS_TAIL) cs_pool_give(&p, page); break;
         case 3: if (c->state == CS_RECEIVING) cs_pool_move(&p, page, ME, CS_OWNED); break;
         case 4: if (c->state == CS_OWNED) cs_pool_split(&p, page); break;
-        case 5: if (below(40) == 0) cs_pool_reclaim(&p, (uint16_t)(1 + below(3))); break;
+        case 5: if (c->state == CS_OWNED) cs_pool_cut(&p, page, below(c->pages + 1)); break;
+        case 6: if (below(40) == 0) cs_pool_reclaim(&p, (uint16_t)(1 + below(3))); break;
         }
         check_pool(&p);
     }

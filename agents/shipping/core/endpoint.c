@@ -1,0 +1,157 @@
+/* Endpoints: a pair of rings between the manager and a process, with a device behind them. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "manager.h"
+#include "protocol.h"
+
+struct cs_endpoint *cs_endpoint_unused(struct cs_manager *m)
+{
+    for (uint32_t i = 0; i < CS_ENDPOINTS; i++)
+        if (!m->endpoint[i].used)
+            return &m->endpoint[i];
+    return NULL;
+}
+
+int cs_endpoint_rings(struct cs_endpoint *e, uint32_t descriptors, bool back, int *memory_fd)
+{
+    uint32_t capacity = CS_MIN_QUEUE;
+    while (capacity < descriptors)
+        capacity *= 2;
+    size_t ring = (cs_ring_bytes(capacity) + 63) & ~(size_t)63;
+    e->bytes = 2 * ring + (back ? (cs_ring_bytes(2 * capacity) + 63) & ~(size_t)63 : 0);
+    *memory_fd = memfd_create("transship-endpoint", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (*memory_fd < 0)
+        return -errno;
+    if (ftruncate(*memory_fd, (off_t)e->bytes) < 0 ||
+        fcntl(*memory_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        return -errno;
+    void *memory = mmap(NULL, e->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, *memory_fd, 0);
+    if (memory == MAP_FAILED)
+        return -errno;
+    e->memory = memory;
+    cs_ring_init(&e->rx, memory, capacity);
+    cs_ring_init(&e->tx, (char *)memory + ring, capacity);
+    if (back)
+        cs_ring_init(&e->back, (char *)memory + 2 * ring, 2 * capacity);
+    e->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return e->doorbell < 0 ? -errno : 0;
+}
+
+int cs_duplicate(int *fds, const int *ours, int count)
+{
+    for (int i = 0; i < count; i++)
+        if ((fds[i] = dup(ours[i])) < 0) {
+            int err = -errno;
+            while (i > 0)
+                close(fds[--i]);
+            return err;
+        }
+    return count;
+}
+
+int cs_endpoint_opened(struct cs_manager *m, struct cs_endpoint *e, struct cs_reply *reply)
+{
+    uint32_t index = (uint32_t)(e - m->endpoint);
+    e->used = true;
+    if (index >= m->endpoints)
+        m->endpoints = index + 1;
+    reply->opened.endpoint = index;
+    reply->opened.rx_capacity = e->rx.capacity;
+    reply->opened.tx_capacity = e->tx.capacity;
+    reply->opened.back_capacity = e->back.capacity;
+    return 2;
+}
+
+void cs_endpoint_ring(struct cs_endpoint *e)
+{
+    const uint64_t one = 1;
+    if (write(e->doorbell, &one, sizeof one) < 0) {
+        /* full: it has been rung */
+    }
+}
+
+bool cs_endpoint_pass(struct cs_manager *m, struct cs_endpoint *e)
+{
+    bool worked = e->interface ? cs_send_pass(m, e) : cs_channel_pass(m, e);
+    if (worked && e->used && cs_ring_owes_room(&e->tx))
+        cs_endpoint_ring(e);
+    return worked;
+}
+
+/* A port that is open on another interface too has the same counter. */
+static void release_backlog(struct cs_manager *m, const struct cs_endpoint *e)
+{
+    for (uint32_t i = 0; i < m->endpoints; i++)
+        if (&m->endpoint[i] != e && m->endpoint[i].used && m->endpoint[i].backlog == e->backlog)
+            return;
+    cs_counter_release(m->counters, e->backlog);
+}
+
+void cs_endpoint_close(struct cs_manager *m, struct cs_endpoint *e)
+{
+    if (e->interface)
+        e->interface->ports[e->local_port] = 0;
+    if (e->backlog)
+        release_backlog(m, e);
+    if (e->neighbour)
+        cs_arp_leave(e->neighbour, cs_now_ns());
+    if (e->memory)
+        munmap(e->memory, e->bytes);
+    if (e->doorbell >= 0)
+        close(e->doorbell);
+    if (e->kernel_socket >= 0)
+        close(e->kernel_socket);
+    free(e->late);
+    *e = (struct cs_endpoint){.doorbell = -1, .kernel_socket = -1};
+}
+
+/* A container in a ring that nobody will look at again goes back, if it is its process's at all. */
+static void take_back(struct cs_manager *m, const struct cs_endpoint *e, uint32_t cid)
+{
+    int64_t page = cs_pool_check(&m->pool, cid, 0, 0, (uint16_t)(e->process + 1));
+    if (page < 0)
+        return;
+    cs_pool_give(&m->pool, (uint32_t)page);
+    cs_count(m->reclaimed, 1);
+}
+
+/* Datagrams that the process had not taken or that we had not sent are lost with the endpoint, by name. */
+void cs_endpoint_lose(struct cs_manager *m, struct cs_endpoint *e)
+{
+    if (!e->interface)
+        cs_channel_hang_up(m, e);
+    int64_t waiting = (int64_t)e->rx.capacity - cs_ring_space(&e->rx), unsent = cs_ring_ready(&e->tx);
+    int64_t recycled = e->interface ? 0 : (int64_t)e->back.capacity - cs_ring_space(&e->back);
+    uint64_t lost = 0;
+    for (int64_t k = 0; k < unsent; k++) {
+        struct cs_desc d = cs_ring_peek(&e->tx, (uint32_t)k);
+        lost += !(d.flags & (CS_DESC_MORE | CS_DESC_FREE));
+        take_back(m, e, d.cid);
+    }
+    for (int64_t k = 1; k <= waiting && waiting <= (int64_t)e->rx.capacity; k++) {
+        struct cs_desc d = cs_ring_peek(&e->rx, (uint32_t)-k);
+        lost += !(d.flags & CS_DESC_MORE);
+        take_back(m, e, d.cid);
+    }
+    for (int64_t k = 1; k <= recycled && recycled <= (int64_t)e->back.capacity; k++)
+        take_back(m, e, cs_ring_peek(&e->back, (uint32_t)-k).cid);
+    for (; e->late_next < e->late_count; e->late_next++) {
+        lost += !(e->late[e->late_next].flags & CS_DESC_MORE);
+        take_back(m, e, e->late[e->late_next].cid);
+    }
+    cs_count(m->drops[CS_DROP_CLOSED], lost);
+}
+
+/* What a process wrote before it closed is still sent, as far as the network takes it at once. */
+void cs_endpoint_send_last(struct cs_manager *m, struct cs_endpoint *e)
+{
+    for (uint32_t passes = 0; e->used && passes < e->tx.capacity && cs_endpoint_pass(m, e); passes++) {
+        /* each pass that did something took a descriptor at least */
+    }
+}

@@ -1,0 +1,235 @@
+/* The calls about memory: cs_map, cs_unmap, cs_alloc, cs_free. The manager is asked only for containers of a size that
+ * the process has none of. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "cs.h"
+#include "process.h"
+
+int64_t cs_mine(int cid)
+{
+    uint32_t page = cs_cid_page((uint32_t)cid);
+    if (cid <= 0 || page >= cs_self.pages)
+        return -EBADF;
+    return cs_self.owned[page] == (uint32_t)cid ? (int64_t)page : -EPERM;
+}
+
+int cs_disown(int count, const int *cids)
+{
+    for (int i = 0; i < count; i++) {
+        int64_t page = cs_mine(cids[i]);
+        if (page >= 0) {
+            cs_self.owned[page] = 0;
+            continue;
+        }
+        for (int k = 0; k < i; k++) {
+            cs_self.owned[cs_cid_page((uint32_t)cids[k])] = (uint32_t)cids[k];
+            if (cids[k] == cids[i])
+                page = -EINVAL;
+        }
+        return (int)page;
+    }
+    return 0;
+}
+
+void cs_own(uint32_t cid, const struct cs_open *e)
+{
+    uint32_t page = cs_cid_page(cid);
+    cs_self.owned[page] = cid;
+    cs_self.from[page] = e->channel ? (uint8_t)(e - cs_self.open + 1) : 0;
+}
+
+int cs_map_pool(void)
+{
+    if (cs_self.data)
+        return 0;
+    void *data = mmap(NULL, (size_t)cs_self.pages * CS_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, cs_self.data_fd, 0);
+    if (data == MAP_FAILED)
+        return -errno;
+    cs_self.data = data;
+    return 0;
+}
+
+int cs_map(int count, const int *cids, void **addrs, int options)
+{
+    (void)options;
+    if (!cs_self.attached)
+        return -ENOTCONN;
+    if (count < 0 || (count > 0 && !cids))
+        return -EINVAL;
+    for (int i = 0; i < count; i++) {
+        int64_t page = cs_mine(cids[i]);
+        if (page < 0)
+            return (int)page;
+    }
+    int err = cs_map_pool();
+    for (int i = 0; err == 0 && addrs && i < count; i++)
+        addrs[i] = cs_address((uint32_t)cids[i]);
+    return err;
+}
+
+int cs_unmap(int count, const int *cids)
+{
+    if (count < 0 || (count > 0 && !cids))
+        return -EINVAL;
+    /* the mapping stays and is recycled; from here on the address must not be used */
+    for (int i = 0; i < count; i++) {
+        int64_t page = cs_mine(cids[i]);
+        if (page < 0)
+            return (int)page;
+    }
+    return 0;
+}
+
+/* Through the ring of that endpoint, if it has room. */
+static bool put_free(struct cs_open *e, uint32_t cid, uint32_t flags)
+{
+    if (e->fd < 0 || cs_ring_space(&e->tx) <= 0)
+        return false;
+    *cs_ring_reserve(&e->tx) = (struct cs_desc){.cid = cid, .flags = flags};
+    cs_ring_submit(&e->tx);
+    cs_written(e);
+    return true;
+}
+
+static bool put_anywhere(struct cs_spare s)
+{
+    if (s.from && put_free(&cs_self.open[s.from - 1], s.cid, CS_DESC_FREE | CS_DESC_RECYCLE))
+        return true;
+    for (uint32_t i = 0; i < cs_self.opened; i++)
+        if (put_free(&cs_self.open[i], s.cid, CS_DESC_FREE))
+            return true;
+    return false;
+}
+
+/* The oldest go back: to the channel they came from, else through any ring, else by a call. at_once: the manager has
+ * them when this returns. */
+static void give_back(uint32_t count, bool at_once)
+{
+    struct cs_request q = {.call = CS_CALL_FREE};
+    struct cs_reply reply;
+    for (uint32_t i = 0; i < count; i++) {
+        cs_self.spare_pages -= cs_self.spare[i].pages;
+        if (!at_once && put_anywhere(cs_self.spare[i]))
+            continue;
+        q.free.cids[q.free.count++] = cs_self.spare[i].cid;
+        if (q.free.count == CS_ALLOC_BATCH) {
+            cs_ask(&q, &reply, NULL); /* if the manager is gone, so is its pool */
+            q.free.count = 0;
+        }
+    }
+    if (q.free.count > 0)
+        cs_ask(&q, &reply, NULL);
+    cs_self.spares -= count;
+    memmove(cs_self.spare, cs_self.spare + count, cs_self.spares * sizeof *cs_self.spare);
+    cs_flush();
+}
+
+void cs_keep(struct cs_spare s)
+{
+    while (cs_self.spares == CS_SPARES || (cs_self.spares > 0 && cs_self.spare_pages + s.pages > cs_self.keep_pages))
+        give_back((cs_self.spares + 1) / 2, false);
+    cs_self.spare[cs_self.spares++] = s;
+    cs_self.spare_pages += s.pages;
+}
+
+/* The next container that the other end of this channel gave back to us, still in the ring, or cid 0. */
+static struct cs_spare next_recycled(const struct cs_open *e)
+{
+    if (cs_ring_ready(&e->back) <= 0)
+        return (struct cs_spare){0};
+    uint32_t cid = cs_ring_peek(&e->back, 0).cid;
+    if (cs_cid_page(cid) >= cs_self.pages)
+        return (struct cs_spare){0};
+    return (struct cs_spare){cid, cs_pages_of(cid), cs_self.from[cs_cid_page(cid)]};
+}
+
+void cs_return_recycled(struct cs_open *e)
+{
+    for (struct cs_spare s; (s = next_recycled(e)).from; cs_keep(s))
+        cs_ring_release(&e->back, 1);
+}
+
+/* A free container of exactly so many pages, the warmest first; 0: there is none. */
+static uint32_t take_spare(uint32_t pages)
+{
+    for (uint32_t i = cs_self.spares; i-- > 0;) {
+        uint32_t cid = cs_self.spare[i].cid;
+        if (cs_self.spare[i].pages != pages)
+            continue;
+        memmove(&cs_self.spare[i], &cs_self.spare[i + 1], (--cs_self.spares - i) * sizeof *cs_self.spare);
+        cs_self.spare_pages -= pages;
+        return cid;
+    }
+    for (uint32_t i = 0; i < cs_self.opened; i++) {
+        struct cs_open *e = &cs_self.open[i];
+        if (e->fd < 0 || !e->channel)
+            continue;
+        for (struct cs_spare s; (s = next_recycled(e)).cid; cs_keep(s)) {
+            cs_ring_release(&e->back, 1);
+            if (s.pages == pages)
+                return s.cid;
+        }
+    }
+    return 0;
+}
+
+/* Pages one by one come in batches; of a size that is asked for again and again, more each time. */
+static int ask_manager(uint32_t pages, uint32_t *cid)
+{
+    uint32_t most = cs_self.keep_pages / 2 / pages;
+    uint32_t count = pages == 1 ? CS_ALLOC_BATCH : pages == cs_self.asked_pages ? 2 * cs_self.asked_count : 1;
+    struct cs_request q = {.call = CS_CALL_ALLOC};
+    struct cs_reply reply;
+    if (count > most)
+        count = most ? most : 1;
+    if (count > CS_ALLOC_BATCH)
+        count = CS_ALLOC_BATCH;
+    q.alloc.pages = cs_self.asked_pages = pages;
+    q.alloc.count = cs_self.asked_count = count;
+    int err = cs_ask(&q, &reply, NULL);
+    if (err < 0)
+        return err;
+    *cid = reply.allocated.cids[0];
+    for (uint32_t i = reply.allocated.count; i-- > 1;)
+        cs_keep((struct cs_spare){reply.allocated.cids[i], pages, 0});
+    return 0;
+}
+
+int cs_alloc(int size, void **addr, int options)
+{
+    uint32_t pages = ((uint32_t)size + CS_PAGE_SIZE - 1) / CS_PAGE_SIZE, cid;
+    int err;
+    if (!cs_self.attached)
+        return -ENOTCONN;
+    if (size <= 0 || pages > cs_self.pages)
+        return -EINVAL;
+    if (options & CS_MAPNOW && (err = cs_map_pool()) < 0)
+        return err;
+    if ((cid = take_spare(pages)) == 0 && (err = ask_manager(pages, &cid)) < 0) {
+        if (err != -ENOBUFS || cs_self.spares == 0)
+            return err;
+        give_back(cs_self.spares, true); /* what we keep of other sizes may be what is missing */
+        if ((err = ask_manager(pages, &cid)) < 0)
+            return err;
+    }
+    cs_self.owned[cs_cid_page(cid)] = cid;
+    cs_self.from[cs_cid_page(cid)] = 0;
+    if (addr)
+        *addr = options & CS_MAPNOW ? cs_address(cid) : NULL;
+    return (int)cid;
+}
+
+int cs_free(int count, const int *cids)
+{
+    if (count < 0 || (count > 0 && !cids))
+        return -EINVAL;
+    int err = cs_disown(count, cids);
+    for (int i = 0; err == 0 && i < count; i++) {
+        uint32_t cid = (uint32_t)cids[i];
+        cs_keep((struct cs_spare){cid, cs_pages_of(cid), cs_self.from[cs_cid_page(cid)]});
+    }
+    return err;
+}

@@ -1,0 +1,230 @@
+/* The local channel, the paper's AF_UNIX: two endpoints of one name. Messages move from the tx ring of one to the rx
+ * ring of the other; what moves is the ownership of whole containers. A full reader leaves the messages in
+ * the writer's ring, which holds the writer back, so nothing is ever lost between two that live. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../core/manager.h"
+
+enum { BATCH = 64 };
+
+static struct cs_endpoint *other_end(struct cs_manager *m, const struct cs_endpoint *e)
+{
+    return e->peer ? &m->endpoint[e->peer - 1] : NULL;
+}
+
+int cs_channel_open(struct cs_manager *m, uint32_t process, const struct cs_request *q, struct cs_reply *reply, int *fds)
+{
+    struct cs_endpoint *first = NULL, *e = cs_endpoint_unused(m);
+    const char *name = q->channel.name;
+    if (!memchr(name, 0, CS_CHANNEL_NAME) || !name[0] || q->channel.queue < CS_MIN_QUEUE || q->channel.queue > CS_MAX_QUEUE)
+        return -EINVAL;
+    for (uint32_t i = 0; i < m->endpoints; i++)
+        if (m->endpoint[i].used && strcmp(m->endpoint[i].name, name) == 0)
+            first = &m->endpoint[i];
+    if (first && (first->peer || first->ended))
+        return -EADDRINUSE;
+    if (!e)
+        return -EMFILE;
+    *e = (struct cs_endpoint){.process = (uint16_t)process, .doorbell = -1, .kernel_socket = -1};
+    fds[0] = -1;
+    int err = cs_endpoint_rings(e, first ? first->rx.capacity : q->channel.queue, true, &fds[0]);
+    if (err < 0 || (err = cs_duplicate(&fds[1], &e->doorbell, 1)) < 0) {
+        if (fds[0] >= 0)
+            close(fds[0]);
+        cs_endpoint_close(m, e);
+        return err;
+    }
+    strcpy(e->name, name);
+    if (first) {
+        e->peer = (uint16_t)(first - m->endpoint + 1);
+        first->peer = (uint16_t)(e - m->endpoint + 1);
+    }
+    return cs_endpoint_opened(m, e, reply);
+}
+
+/* Room in what that end reads. If there is none, its process rings us when half of it was read. */
+static bool has_room(struct cs_endpoint *to, uint32_t count)
+{
+    if (cs_ring_space(&to->rx) >= (int64_t)count)
+        return true;
+    cs_ring_crowd(&to->rx);
+    return cs_ring_space(&to->rx) >= (int64_t)count;
+}
+
+/* Descriptors of the message that begins there; 0: its end is not in the ring. Never more than a message may have. */
+static uint32_t message_length(const struct cs_endpoint *e, uint32_t from, uint32_t ready)
+{
+    uint32_t count = 1;
+    while (cs_ring_peek(&e->tx, from + count - 1).flags & CS_DESC_MORE && count < CS_CHANNEL_PARTS)
+        if (from + count++ == ready)
+            return 0;
+    return count;
+}
+
+static uint32_t message_pages(struct cs_manager *m, const struct cs_endpoint *e, uint32_t from, uint32_t count)
+{
+    uint32_t pages = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t page = cs_cid_page(cs_ring_peek(&e->tx, from + i).cid);
+        pages += page < m->pool.pages ? m->pool.shared->table[page].pages : 0;
+    }
+    return pages;
+}
+
+/* Make a message the other end's, checking each descriptor. A message with a bad one is dropped whole, and so are its
+ * good containers: their owner said that he gave them away. */
+static bool claim(struct cs_manager *m, struct cs_endpoint *e, uint32_t from, uint32_t count, uint16_t process,
+                  struct cs_desc *message)
+{
+    uint32_t good = 0;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct cs_desc d = cs_ring_peek(&e->tx, from + i);
+        int64_t page = cs_pool_check(&m->pool, d.cid, d.off, d.len, (uint16_t)(e->process + 1));
+        if (page < 0)
+            continue;
+        d.cid = cs_pool_move(&m->pool, (uint32_t)page, (uint16_t)(process + 1), CS_OWNED);
+        d.flags = i + 1 < count ? CS_DESC_MORE : 0;
+        message[good++] = d;
+        bytes += d.len;
+    }
+    if (good == count) {
+        cs_count(m->messages, 1);
+        cs_count(m->message_bytes, bytes);
+        return true;
+    }
+    for (uint32_t i = 0; i < good; i++)
+        cs_pool_give(&m->pool, cs_cid_page(message[i].cid));
+    cs_count(m->drops[CS_DROP_BAD_DESCRIPTOR], 1);
+    return false;
+}
+
+/* A container that its reader is done with: to the end that sent it, where there is room for it, else to the pool. A
+ * path on which data keeps moving so needs neither the pool nor a call to the manager. */
+static void take_free(struct cs_manager *m, struct cs_endpoint *e, struct cs_desc d)
+{
+    struct cs_endpoint *peer = other_end(m, e);
+    int64_t page = cs_pool_check(&m->pool, d.cid, 0, 0, (uint16_t)(e->process + 1));
+    if (page < 0) {
+        cs_count(m->drops[CS_DROP_BAD_DESCRIPTOR], 1);
+        return;
+    }
+    int64_t space = peer ? cs_ring_space(&peer->back) : 0, waiting = (int64_t)(peer ? peer->back.capacity : 0) - space;
+    if (!(d.flags & CS_DESC_RECYCLE) || space <= 0 ||
+        !cs_pool_grants(&m->pool, (uint16_t)(peer->process + 1), m->pool.shared->table[page].pages, CS_SHARE_ALLOCATED) ||
+        (waiting + 1) * m->pool.shared->table[page].pages > m->pool.pages / CS_RECYCLE_SHARE) {
+        cs_pool_give(&m->pool, (uint32_t)page);
+        return;
+    }
+    *cs_ring_reserve(&peer->back) = (struct cs_desc){
+        .cid = cs_pool_move(&m->pool, (uint32_t)page, (uint16_t)(peer->process + 1), CS_OWNED)};
+}
+
+/* False: it cannot move now. */
+static bool hand_over(struct cs_manager *m, struct cs_endpoint *e, uint32_t from, uint32_t count)
+{
+    struct cs_endpoint *peer = other_end(m, e);
+    struct cs_desc message[CS_CHANNEL_PARTS];
+    if (!peer && !e->ended)
+        return false;
+    if (!peer) {
+        for (uint32_t i = 0; i < count; i++)
+            take_free(m, e, cs_ring_peek(&e->tx, from + i));
+        cs_count(m->drops[CS_DROP_CLOSED], 1);
+        return true;
+    }
+    if (!has_room(peer, count))
+        return false;
+    if (!cs_pool_grants(&m->pool, (uint16_t)(peer->process + 1), message_pages(m, e, from, count), CS_SHARE_ARRIVED)) {
+        m->held_back = true; /* it may free what it hoards in any way, so look again */
+        return false;
+    }
+    if (claim(m, e, from, count, peer->process, message)) {
+        for (uint32_t i = 0; i < count; i++)
+            *cs_ring_reserve(&peer->rx) = message[i];
+        peer->announce = true;
+    }
+    return true;
+}
+
+/* What the other end left when it closed; after that, the end. */
+static bool deliver_late(struct cs_endpoint *e)
+{
+    uint32_t before = e->late_next;
+    if (!e->late)
+        return false;
+    while (e->late_next < e->late_count && has_room(e, 1))
+        *cs_ring_reserve(&e->rx) = e->late[e->late_next++];
+    cs_ring_submit(&e->rx);
+    e->announce = true;
+    if (e->late_next < e->late_count)
+        return e->late_next > before;
+    free(e->late);
+    e->late = NULL;
+    cs_ring_end(&e->rx, CS_PEER_GONE | CS_NO_MORE);
+    return true;
+}
+
+bool cs_channel_pass(struct cs_manager *m, struct cs_endpoint *e)
+{
+    int64_t ready = cs_ring_ready(&e->tx);
+    uint32_t used = 0;
+    if (ready < 0 || cs_ring_space(&e->rx) < 0 || cs_ring_space(&e->back) < 0) {
+        cs_control_drop(m, e->process);
+        return true;
+    }
+    bool worked = deliver_late(e);
+    e->blocked = false;
+    e->unfinished = 0;
+    for (uint32_t steps = 0; steps < BATCH && (int64_t)used < ready; steps++) {
+        struct cs_desc d = cs_ring_peek(&e->tx, used);
+        uint32_t count = 1;
+        if (d.flags & CS_DESC_FREE)
+            take_free(m, e, d);
+        else if ((count = message_length(e, used, (uint32_t)ready)) == 0) {
+            e->unfinished = (uint32_t)ready - used; /* its writer rings when the rest is there */
+            break;
+        } else if (!hand_over(m, e, used, count)) {
+            e->blocked = true;
+            break;
+        }
+        used += count;
+    }
+    if (used == 0)
+        return worked;
+    if (e->peer) {
+        cs_ring_submit(&other_end(m, e)->rx);
+        cs_ring_submit(&other_end(m, e)->back);
+    }
+    cs_ring_release(&e->tx, used);
+    return true;
+}
+
+void cs_channel_hang_up(struct cs_manager *m, struct cs_endpoint *e)
+{
+    struct cs_endpoint *peer = other_end(m, e);
+    int64_t ready = cs_ring_ready(&e->tx);
+    uint32_t used = 0;
+    if (!peer)
+        return;
+    e->peer = peer->peer = 0;
+    peer->ended = peer->announce = true;
+    if (ready > 0)
+        peer->late = malloc((size_t)ready * sizeof *peer->late);
+    while (peer->late && (int64_t)used < ready) {
+        struct cs_desc d = cs_ring_peek(&e->tx, used);
+        uint32_t count = 1;
+        if (d.flags & CS_DESC_FREE)
+            take_free(m, e, d);
+        else if ((count = message_length(e, used, (uint32_t)ready)) == 0)
+            break;
+        else if (claim(m, e, used, count, peer->process, peer->late + peer->late_count))
+            peer->late_count += count;
+        used += count;
+    }
+    cs_ring_release(&e->tx, used);
+    cs_ring_end(&peer->rx, peer->late ? CS_PEER_GONE : CS_PEER_GONE | CS_NO_MORE);
+}
