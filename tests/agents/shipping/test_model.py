@@ -74,7 +74,11 @@ def test_the_ring_breaks_when_one_order_is_weakened(workshop: Workshop, line: in
     assert ("a wake-up is lost" if order == "seq_cst" else "a descriptor is") in done.stderr
 
 
-@pytest.mark.parametrize(("line", "order"), [order for order in ORDERS if order.values[1] != "seq_cst"])
+@pytest.mark.parametrize(
+    ("line", "order"),
+    # the doorbells and the end of a channel hand no container over
+    [order for order in ORDERS if order.values[1] != "seq_cst" and "end" not in str(order.id)],
+)
 def test_ownership_breaks_when_one_order_is_weakened(workshop: Workshop, line: int, order: str) -> None:
     done = explore(workshop.build("model_ownership", POOL, MEMORY), str(line))
     assert done.returncode == 1, done.stderr

@@ -26,7 +26,7 @@ static struct program {
     _Alignas(64) uint8_t ring[RINGS][256];
     struct cs_ring producer[RINGS], consumer[RINGS];
     _Alignas(64) uint8_t table[sizeof(struct cs_pool_shared) + sizeof(struct cs_container)];
-    uint32_t free_list[2]; /* room for one, twice: no padding */
+    uint32_t free_list[2], place[2]; /* room for one, twice: no padding */
     cs_counter states[CS_STATES];
     struct cs_pool pool;
     uint64_t at, process, pass_on; /* the manager: whose message; hand it to the next owner as it is */
@@ -264,6 +264,7 @@ static void start(void)
     p->pages = 1;
     p->shared = (struct cs_pool_shared *)program.table;
     p->free_list = program.free_list;
+    p->place = program.place;
     for (int i = 0; i < CS_STATES; i++)
         p->states[i] = &program.states[i];
     *entry() = (struct cs_container){.generation = FIRST_GENERATION, .pages = 1};
