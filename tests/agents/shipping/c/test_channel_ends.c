@@ -101,6 +101,33 @@ TEST(a_process_killed_in_the_middle_of_it_leaves_no_page_behind)
     host_end();
 }
 
+static void hoard(void)
+{
+    int fd = channel_end("test", -1), cid;
+    struct cs_args args = {.cids = &cid};
+    while (cs_read(fd, BIG, 1, &args, 0) == 1) {
+    }
+}
+
+TEST(a_reader_that_hoards_holds_its_writer_back_and_stops_nobody_else)
+{
+    host_start();
+    int to = channel_end("test", 200), fd = host_open(HOST_PORT, SOON_MS), cid, err;
+    struct cs_args args = {.cids = &cid};
+    pid_t reader = other(hoard);
+    while ((err = write_pattern(to, 0, BIG, 0, 0)) == 0) {
+    }
+    CHECK(err == -ETIMEDOUT || err == -ENOBUFS);
+    CHECK(counted("containers_free") > HOST_POOL / 16);
+    for (int i = 0; i < 200; i++) {
+        station_send(HOST_PORT, 10);
+        CHECK_EQ(cs_read(fd, 10, 1, &args, 0), 1);
+        CHECK_EQ(cs_free(1, &cid), 0);
+    }
+    end_of(reader);
+    host_end();
+}
+
 /* Descriptors of every kind, straight into the ring. */
 static void lie(void)
 {
