@@ -44,6 +44,7 @@ static const struct {
 } answers[] = {
     {"OK", 0}, {"EPROTO", EPROTO}, {"ENOSYS", ENOSYS}, {"EINVAL", EINVAL}, {"EADDRNOTAVAIL", EADDRNOTAVAIL},
     {"ENETUNREACH", ENETUNREACH}, {"EADDRINUSE", EADDRINUSE}, {"EBADF", EBADF}, {"ENOBUFS", ENOBUFS},
+    {"EPERM", EPERM},
 };
 
 static int answer_named(const char *name)
@@ -57,7 +58,7 @@ static int answer_named(const char *name)
 
 static struct cs_request read_request(const char *line, int *answer)
 {
-    char name[16], call[16], local[16], remote[16];
+    char name[16], call[16], local[16], remote[16], channel[CS_CHANNEL_NAME + 1];
     struct cs_request q = {0};
     int from = 0;
     CHECK_EQ(sscanf(line, "%15s %u %15s %n", name, &q.version, call, &from), 3);
@@ -77,6 +78,18 @@ static struct cs_request read_request(const char *line, int *answer)
     } else if (strcmp(call, "alloc") == 0) {
         q.call = CS_CALL_ALLOC;
         CHECK_EQ(sscanf(arguments, "%u %u", &q.alloc.pages, &q.alloc.count), 2);
+    } else if (strcmp(call, "channel") == 0) {
+        q.call = CS_CALL_OPEN_CHANNEL;
+        CHECK_EQ(sscanf(arguments, "%64s %u", channel, &q.channel.queue), 2);
+        if (strcmp(channel, "-") != 0)
+            memcpy(q.channel.name, channel, strnlen(channel, CS_CHANNEL_NAME));
+    } else if (strcmp(call, "cut") == 0) {
+        q.call = CS_CALL_CUT;
+        CHECK_EQ(sscanf(arguments, "%u %u", &q.cut.cid, &q.cut.pages), 2);
+    } else if (strcmp(call, "free") == 0) {
+        q.call = CS_CALL_FREE;
+        q.free.count = 1;
+        CHECK_EQ(sscanf(arguments, "%u", &q.free.cids[0]), 1);
     } else
         CHECK_EQ(sscanf(call, "%u", &q.call), 1);
     return q;
