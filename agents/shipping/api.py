@@ -60,14 +60,24 @@ class Attachment:
         """
         self._check("open an endpoint")
         (ours, our_port), (theirs, their_port) = _numbers(local), _numbers(remote or ("0.0.0.0", 0))
-        if timeout is not None and not 0 <= timeout < math.inf:
-            raise ValueError(f"a time-out of {timeout!r} s; seconds from 0 on or None expected")
-        wait_ms = -1 if timeout is None else math.ceil(timeout * 1000)
-        name = f"UDP {local[0]}:{local[1]}"
-        fd = call(lib.cs_open_udp, ours, our_port, theirs, their_port, queue, wait_ms)
-        if fd < 0:
-            raise failure(-fd, f"open {name}")
-        return Endpoint(self, fd, name, timeout)
+        fd = call(lib.cs_open_udp, ours, our_port, theirs, their_port, queue, _milliseconds(timeout))
+        return self._opened(fd, f"UDP {local[0]}:{local[1]}", timeout)
+
+    def open_channel(self, name: str, queue: int, timeout: float | None = None) -> Endpoint:
+        """One end of the local channel of that name (1 to 63 bytes); the first two to open it are its ends.
+
+        What is written before the other end is there waits for it, and what a read leaves of a message stays
+        for the next. When the other end has closed or died, a read returns what it had written, then no
+        containers at all, and a write raises BrokenPipeError. `queue`: containers that may wait in each
+        direction; the first to open decides. `timeout`: as for `open_udp`.
+        Raises OSError (EADDRINUSE: it has two ends already; too many endpoints), ValueError.
+        """
+        self._check("open a channel")
+        encoded = name.encode()
+        if not 1 <= len(encoded) <= 63 or b"\0" in encoded:
+            raise ValueError(f"a channel named {name!r}; 1 to 63 bytes expected, none of them null")
+        fd = call(lib.cs_open_channel, encoded, queue, _milliseconds(timeout))
+        return self._opened(fd, f"channel {name}", timeout)
 
     def alloc(self, size: int, map: bool = False) -> Container:
         """A new container of at least `size` bytes, its window on the first `size`; what is in it is left
@@ -104,6 +114,11 @@ class Attachment:
         if not self._attached:
             raise failure(errno.ENOTCONN, attempt)
 
+    def _opened(self, fd: int, name: str, timeout: float | None) -> Endpoint:
+        if fd < 0:
+            raise failure(-fd, f"open {name}")
+        return Endpoint(self, fd, name, timeout)
+
     def __enter__(self) -> Self:
         return self
 
@@ -134,7 +149,8 @@ class Endpoint:
 
     def read(self, size: int, max_containers: int, map: bool = False, wait: bool = True) -> list[Container]:
         """The next message: at most `size` bytes in at most `max_containers` containers, this process's from
-        now on. What does not fit is cut off, as recv(2) does. With `map` they are mapped at once.
+        now on. What does not fit of a datagram is cut off, as recv(2) does; of a channel's message it stays for
+        the next read. None at all: the end of a channel. With `map` they are mapped at once.
 
         Raises TimeoutError, BlockingIOError (with wait=False, nothing there), BrokenPipeError (the manager
         has gone) and other OSErrors. A signal's handler runs while it waits, and the wait goes on after it.
@@ -240,6 +256,13 @@ class Endpoint:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _milliseconds(timeout: float | None) -> int:
+    """Seconds, None for ever, as the C interface wants them."""
+    if timeout is not None and not 0 <= timeout < math.inf:
+        raise ValueError(f"a time-out of {timeout!r} s; seconds from 0 on or None expected")
+    return -1 if timeout is None else math.ceil(timeout * 1000)
 
 
 def _numbers(address: Address) -> tuple[int, int]:

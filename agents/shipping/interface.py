@@ -38,6 +38,7 @@ int cs_free(int count, const int *cids);
 int cs_attach(const char *manager_socket);
 void cs_detach(void);
 int cs_manager_fd(void);
+int cs_open_channel(const char *name, int queue, int timeout_ms);
 int cs_open_udp(uint32_t local, uint16_t local_port, uint32_t remote, uint16_t remote_port, int queue,
                 int timeout_ms);
 int cs_close(int fd);
