@@ -149,8 +149,8 @@ class Endpoint:
 
     def read(self, size: int, max_containers: int, map: bool = False, wait: bool = True) -> list[Container]:
         """The next message: at most `size` bytes in at most `max_containers` containers, this process's from
-        now on. What does not fit of a datagram is cut off, as recv(2) does; of a channel's message it stays for
-        the next read. None at all: the end of a channel. With `map` they are mapped at once.
+        now on. What does not fit of a datagram is cut off, as recv(2) does; of a channel's message it stays
+        for the next read. None at all: the end of a channel. With `map` they are mapped at once.
 
         Raises TimeoutError, BlockingIOError (with wait=False, nothing there), BrokenPipeError (the manager
         has gone) and other OSErrors. A signal's handler runs while it waits, and the wait goes on after it.
