@@ -52,11 +52,8 @@ int cs_map_pool(void)
     return 0;
 }
 
-int cs_map(int count, const int *cids, void **addrs, int options)
+static int all_mine(int count, const int *cids)
 {
-    (void)options;
-    if (!cs_self.attached)
-        return -ENOTCONN;
     if (count < 0 || (count > 0 && !cids))
         return -EINVAL;
     for (int i = 0; i < count; i++) {
@@ -64,7 +61,17 @@ int cs_map(int count, const int *cids, void **addrs, int options)
         if (page < 0)
             return (int)page;
     }
-    int err = cs_map_pool();
+    return 0;
+}
+
+int cs_map(int count, const int *cids, void **addrs, int options)
+{
+    (void)options;
+    if (!cs_self.attached)
+        return -ENOTCONN;
+    int err = all_mine(count, cids);
+    if (err == 0)
+        err = cs_map_pool();
     for (int i = 0; err == 0 && addrs && i < count; i++)
         addrs[i] = cs_address((uint32_t)cids[i]);
     return err;
@@ -72,15 +79,8 @@ int cs_map(int count, const int *cids, void **addrs, int options)
 
 int cs_unmap(int count, const int *cids)
 {
-    if (count < 0 || (count > 0 && !cids))
-        return -EINVAL;
     /* the mapping stays and is recycled; from here on the address must not be used */
-    for (int i = 0; i < count; i++) {
-        int64_t page = cs_mine(cids[i]);
-        if (page < 0)
-            return (int)page;
-    }
-    return 0;
+    return all_mine(count, cids);
 }
 
 /* Through the ring of that endpoint, if it has room. */
