@@ -38,8 +38,8 @@ class BudgetSearch:
             offered_mbps=self._definition.offered_mbps,
             quota_us=None,
             period_us=plan.cpu_period_us,
-            queue_datagrams=plan.queue_datagrams(
-                self._definition.offered_mbps, self._definition.datagram_bytes, True
+            queue_datagrams=plan.budgeted_queue(
+                self._definition.offered_mbps, self._definition.datagram_bytes
             ),
         )
 
@@ -133,6 +133,7 @@ class BudgetSearch:
                 hogs=hogs,
                 ring_mbps=setting.ring_mbps,
                 offered_mbps=setting.offered_mbps,
+                queue_datagrams=setting.queue_datagrams,
                 throughput_mbps=rate,
             )
         )

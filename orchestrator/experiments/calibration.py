@@ -27,6 +27,7 @@ class Point(BaseModel):
     hogs: int
     ring_mbps: float | None
     offered_mbps: float
+    queue_datagrams: int
     throughput_mbps: float
     loss: float | None = None
     limited_by: str | None = None

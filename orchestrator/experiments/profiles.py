@@ -26,7 +26,9 @@ async def calibrate(
         offered_mbps=plan.search_start_mbps,
         quota_us=None,
         period_us=plan.cpu_period_us,
-        queue_datagrams=plan.queue_datagrams(plan.search_max_mbps, definition.datagram_bytes, False),
+        queue_datagrams=plan.loaded_queue(
+            plan.search_max_mbps, definition.datagram_bytes, max(definition.modern_hogs)
+        ),
         points=[],
         notes=["modern: nothing is limited, so there is nothing to calibrate"],
     )

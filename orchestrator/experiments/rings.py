@@ -1,4 +1,5 @@
-"""Calibration of the profile `scaled`: rings that conventional forwarding just fills, without a budget."""
+"""Calibration of the profile `scaled`: rings that conventional forwarding just fills, without a budget, and
+the queue with which it forwards most."""
 
 from __future__ import annotations
 
@@ -28,33 +29,50 @@ class _Rings:
             offered_mbps=rate,
             quota_us=None,
             period_us=self.plan.cpu_period_us,
-            queue_datagrams=self.plan.queue_datagrams(rate, definition.datagram_bytes, False),
+            queue_datagrams=self.plan.loaded_queue(rate, definition.datagram_bytes, max(definition.hogs)),
         )
+
+    async def measure(self, setting: Setting, hogs: int) -> Trial:
+        """One short trial of conventional I/O; it is a point of the calibration."""
+        planned = Planned(len(self.points), 0, self.target.definition.claim.to, hogs)
+        trial = await run_trial(self.target, planned, setting, self._probe, self.flows())
+        self.seconds = trial.seconds
+        self.points.append(
+            Point(
+                quota_us=None,
+                period_us=setting.period_us,
+                hogs=hogs,
+                ring_mbps=setting.ring_mbps,
+                offered_mbps=setting.offered_mbps,
+                queue_datagrams=setting.queue_datagrams,
+                throughput_mbps=round(trial.throughput_mbps or 0.0, 2),
+                loss=trial.loss,
+                limited_by=bottleneck(trial, self.plan.sustained_loss, self.target),
+            )
+        )
+        return trial
 
     async def limit(self, rate: float, hogs: int) -> str | None:
         """What kept this rate from being carried, as `bottleneck` says; None if an attempt carried it."""
-        found: str | None = None
-        setting = self.setting(rate)
         for _ in range(self.plan.search_attempts):
-            planned = Planned(len(self.points), 0, self.target.definition.claim.to, hogs)
-            trial = await run_trial(self.target, planned, setting, self._probe, self.flows())
-            self.seconds = trial.seconds
-            found = bottleneck(trial, self.plan.sustained_loss, self.target)
-            self.points.append(
-                Point(
-                    quota_us=None,
-                    period_us=setting.period_us,
-                    hogs=hogs,
-                    ring_mbps=setting.ring_mbps,
-                    offered_mbps=rate,
-                    throughput_mbps=round(trial.throughput_mbps or 0.0, 2),
-                    loss=trial.loss,
-                    limited_by=found,
-                )
-            )
-            if found is None:
+            await self.measure(self.setting(rate), hogs)
+            if self.points[-1].limited_by is None:
                 break
-        return found
+        return self.points[-1].limited_by
+
+    async def best_queue(self, setting: Setting, report: Report) -> int:
+        """The capacity with which conventional I/O does best over all loads, each counting alike. Too short a
+        queue loses what comes while others have the CPU; too long a one is cold in the caches."""
+        choices = self.plan.queue_choices
+        score = dict.fromkeys(choices, 0.0)
+        left = len(choices) * len(self.plan.curve)
+        for hogs, share in self.plan.curve:
+            for choice in choices:
+                report(len(self.points), len(self.points) + left, left * self.seconds)
+                trial = await self.measure(replace(setting, queue_datagrams=choice), hogs)
+                score[choice] += (trial.throughput_mbps or 0.0) / share
+                left -= 1
+        return max(choices, key=lambda choice: score[choice])
 
 
 async def find_rings(target: Target, plan: Plan, flows: Flows, report: Report) -> Calibration:
@@ -91,6 +109,7 @@ async def find_rings(target: Target, plan: Plan, flows: Flows, report: Report) -
         rate *= plan.headroom
         notes.append(f"scaled: {plan.headroom:.0%} of that is offered, for source and wire to keep up")
     setting = rings.setting(rate)
+    queue = await rings.best_queue(setting, report)
     k = rate / definition.offered_mbps
     return Calibration(
         profile="scaled",
@@ -99,10 +118,14 @@ async def find_rings(target: Target, plan: Plan, flows: Flows, report: Report) -
         offered_mbps=rate,
         quota_us=None,
         period_us=plan.cpu_period_us,
-        queue_datagrams=setting.queue_datagrams,
+        queue_datagrams=queue,
         k=k,
         points=rings.points,
-        notes=[f"scaled: rings of {setting.ring_mbps:.0f} Mb/s, {k:.1f} times the paper's", *notes],
+        notes=[
+            f"scaled: rings of {setting.ring_mbps:.0f} Mb/s, {k:.1f} times the paper's",
+            f"scaled: queues of {queue} datagrams, with which {definition.claim.to} forwards most",
+            *notes,
+        ],
     )
 
 

@@ -184,13 +184,11 @@ def test_a_definition_that_makes_no_sense_is_refused(change: dict[str, Any]) -> 
         Definition.model_validate(EXPERIMENTS["fddi"].model_dump() | change)
 
 
-def test_queues_hold_several_periods_of_the_cpu_budget() -> None:
+def test_queues_hold_what_comes_while_the_cpu_is_away() -> None:
     plan = plan_for(Options())
-    assert plan.queue_datagrams(10, 4300, budgeted=True) == plan.queue_min
-    at_93m = plan.queue_datagrams(93, 4300, budgeted=True)
-    assert at_93m >= 2 * plan.cpu_period_us / 1e6 * 93e6 / 8 / 4300
-    at_3g = plan.queue_datagrams(3000, 4300, budgeted=False)
-    assert at_3g >= 2 * plan.slice_us / 1e6 * 3e9 / 8 / 4300
+    assert plan.budgeted_queue(10, 4300) == plan.queue_min
+    assert plan.budgeted_queue(93, 4300) >= plan.cpu_period_us / 1e6 * 93e6 / 8 / 4300
+    assert plan.loaded_queue(3000, 4300, hogs=3) >= 3 * plan.turn_us / 1e6 * 3e9 / 8 / 4300
 
 
 def test_quick_is_one_trial_unless_told_otherwise() -> None:
