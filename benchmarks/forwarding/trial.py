@@ -76,7 +76,7 @@ async def run_trial(target: Target, way: Way, program: Path, system: str, load: 
     await quiet(target)
     async with AsyncExitStack() as stack:
         workloads = await stack.enter_async_context(Workloads(target))
-        sink = await workloads.sink(setting, flow)
+        sink = await workloads.sink(flow)
         if system == RAW:
             raw = RawForwarder(program, way, load.queue_datagrams)
             stack.push_async_callback(raw.kill)

@@ -50,7 +50,7 @@ class BudgetSearch:
         await self._target.set_budget(self._base)
         await self._target.set_hogs(0)
         async with self._workloads as workloads:
-            sink = await workloads.sink(self._base, flow)
+            sink = await workloads.sink(flow)
             self._forwarder = await workloads.forwarder(self._base, self._definition.claim.to)
             # Long enough for every point; it is stopped when all are measured.
             source = await workloads.source(self._base, flow, 0.0, 20 + 4 * self._total * self._step_s())

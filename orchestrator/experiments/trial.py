@@ -153,7 +153,7 @@ async def _ring_speed(target: Target, setting: Setting, times: int) -> None:
 async def _both(workloads: Workloads, setting: Setting, system: str, flow: int) -> tuple[str, str]:
     """Starts sink and forwarder at the same time: they are on different CPUs."""
     starts = [
-        asyncio.ensure_future(workloads.sink(setting, flow)),
+        asyncio.ensure_future(workloads.sink(flow)),
         asyncio.ensure_future(workloads.forwarder(setting, system)),
     ]
     try:

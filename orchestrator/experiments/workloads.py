@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 PORT = 9000
 MAX_RING_MBPS = 10_000.0
 """The fastest a network can be shaped to."""
+SINK_QUEUE = 8192
+"""Datagrams that may wait for the sink: it is a part of the wire, and must never be the bottleneck."""
 STOP_S = 10.0
 """An agent kills a workload that does not stop after 3 s; what takes longer than this is given up."""
 
@@ -113,7 +115,7 @@ class Workloads:
             # Shielded: a cancelled run must leave no process behind.
             await asyncio.shield(asyncio.gather(*(self._give_up(one) for one in left)))
 
-    async def sink(self, setting: Setting, flow: int) -> str:
+    async def sink(self, flow: int) -> str:
         """Starts the sink and returns its id."""
         target = self._target
         return await self._start(
@@ -123,7 +125,7 @@ class Workloads:
             {
                 "local": f"{target.sink}:{PORT}",
                 "flow": flow,
-                "queue_datagrams": setting.queue_datagrams,
+                "queue_datagrams": SINK_QUEUE,
                 "size": target.definition.datagram_bytes,
             },
         )
