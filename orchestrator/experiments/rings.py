@@ -61,18 +61,27 @@ class _Rings:
         return self.points[-1].limited_by
 
     async def best_queue(self, setting: Setting, report: Report) -> int:
-        """The capacity with which conventional I/O does best over all loads, each counting alike. Too short a
-        queue loses what comes while others have the CPU; too long a one is cold in the caches."""
-        choices = self.plan.queue_choices
-        score = dict.fromkeys(choices, 0.0)
-        left = len(choices) * len(self.plan.curve)
-        for hogs, share in self.plan.curve:
-            for choice in choices:
-                report(len(self.points), len(self.points) + left, left * self.seconds)
+        """Of the capacities with which conventional I/O sustains the rate without hogs, the one with which it
+        forwards most under load, each load counting alike. Too short a queue loses what comes while others
+        have the CPU; too long a one is cold in the caches."""
+        loads = [point for point in self.plan.curve if point[0] > 0]
+        score = dict.fromkeys(self.plan.queue_choices, 0.0)
+        for choice in self.plan.queue_choices:
+            trial = await self.measure(replace(setting, queue_datagrams=choice), 0)
+            if trial.loss is None or trial.loss > self.plan.sustained_loss:
+                del score[choice]
+            self.tell(report, (len(loads) + 1) * len(score))
+        left = len(loads) * len(score)
+        for hogs, share in loads:
+            for choice in score:
                 trial = await self.measure(replace(setting, queue_datagrams=choice), hogs)
                 score[choice] += (trial.throughput_mbps or 0.0) / share
                 left -= 1
-        return max(choices, key=lambda choice: score[choice])
+                self.tell(report, left)
+        return max(score, key=lambda choice: score[choice], default=setting.queue_datagrams)
+
+    def tell(self, report: Report, left: int) -> None:
+        report(len(self.points), len(self.points) + left, left * self.seconds)
 
 
 async def find_rings(target: Target, plan: Plan, flows: Flows, report: Report) -> Calibration:
@@ -90,8 +99,7 @@ async def find_rings(target: Target, plan: Plan, flows: Flows, report: Report) -
         if limit is not None and rate < search.failed:
             limited_by = limit
         search.tell(rate, limit is None)
-        steps = len(rings.points)
-        report(steps, steps + search.steps_left + 1, (search.steps_left + 1) * rings.seconds)
+        rings.tell(report, search.steps_left + 1 + len(plan.queue_choices) * len(plan.curve))
     if not search.best:
         raise TrialFailed(f"{definition.claim.to} sustains no rate on this machine (limited by {limited_by})")
     rate = search.best
