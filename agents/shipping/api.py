@@ -15,11 +15,14 @@ import select
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from agents.shipping._shipping import ffi, lib
 from agents.shipping.calls import OwnershipError, call, failure
 from agents.shipping.containers import Container
+
+if TYPE_CHECKING:
+    from agents.shipping.framebuffer import Framebuffer, View
 
 __all__ = ["Attachment", "Container", "Endpoint", "OwnershipError", "attach"]
 
@@ -78,6 +81,28 @@ class Attachment:
             raise ValueError(f"a channel named {name!r}; 1 to 63 bytes expected, none of them null")
         fd = call(lib.cs_open_channel, encoded, queue, _milliseconds(timeout))
         return self._opened(fd, f"channel {name}", timeout)
+
+    def open_framebuffer(self, name: str, timeout: float | None = None) -> Framebuffer:
+        """The host's frame buffer of that name (1 to 63 bytes), made when first opened: 640x480, 8 bits.
+
+        What is written to it is drawn behind what was written before, and a frame that is full is shown.
+        Several writers take turns frame by frame. Closing it waits until all is drawn. `timeout`: as for
+        `open_udp`, also for that. Raises OSError (ENOSPC: the host has too many), ValueError.
+        """
+        from agents.shipping.framebuffer import Framebuffer, encoded_name  # made from what is defined here
+
+        self._check("open a frame buffer")
+        fd = call(lib.cs_open_framebuffer, encoded_name(name), _milliseconds(timeout))
+        if fd < 0:
+            raise failure(-fd, f"open frame buffer {name}")
+        return Framebuffer(self, fd, f"frame buffer {name}", timeout)
+
+    def view_framebuffer(self, name: str) -> View:
+        """Look at what the frame buffer of that name shows. Raises FileNotFoundError, ValueError."""
+        from agents.shipping.framebuffer import View
+
+        self._check("look at a frame buffer")
+        return View(name)
 
     def alloc(self, size: int, map: bool = False) -> Container:
         """A new container of at least `size` bytes, its window on the first `size`; what is in it is left
@@ -240,8 +265,8 @@ class Endpoint:
         """What was written is still sent; what was not read is lost. A second time does nothing."""
         if self._fd < 0:
             return
-        fd = self._fd
-        error = call(lib.cs_close, fd)
+        while (error := call(lib.cs_close, self._fd)) == -errno.EINTR:
+            pass  # the signal's handler was run
         self._fd = -1
         self._wake()
         self._poll.close()

@@ -39,6 +39,12 @@ int cs_attach(const char *manager_socket);
 void cs_detach(void);
 int cs_manager_fd(void);
 int cs_open_channel(const char *name, int queue, int timeout_ms);
+struct cs_framebuffer { uint64_t bus_limit; uint32_t width, height, bits; };
+enum cs_requests { CS_GET_FRAMEBUFFER, CS_SET_FRAMEBUFFER, CS_DRAIN };
+int cs_open_framebuffer(const char *name, int timeout_ms);
+int cs_ioctl(int fd, unsigned request, void *arg);
+int cs_view_framebuffer(const char *name);
+int cs_read_frame(int view, struct cs_framebuffer *geometry, uint64_t *number, void *pixels, size_t bytes);
 int cs_open_udp(uint32_t local, uint16_t local_port, uint32_t remote, uint16_t remote_port, int queue,
                 int timeout_ms);
 int cs_close(int fd);

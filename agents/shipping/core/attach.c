@@ -120,8 +120,7 @@ int cs_manager_fd(void)
     return cs_self.attached ? cs_self.control : -ENOTCONN;
 }
 
-/* Ask for an endpoint and map its rings. */
-static int open_endpoint(struct cs_request *q, struct cs_open as)
+int cs_open_endpoint(struct cs_request *q, struct cs_open as)
 {
     struct cs_reply reply;
     int fds[CS_REPLY_FDS], err;
@@ -168,7 +167,7 @@ static int open_endpoint(struct cs_request *q, struct cs_open as)
 int cs_open_udp(uint32_t local, uint16_t local_port, uint32_t remote, uint16_t remote_port, int queue, int timeout_ms)
 {
     struct cs_request q = {.call = CS_CALL_OPEN_UDP, .udp = {local, remote, local_port, remote_port, (uint32_t)queue}};
-    return open_endpoint(&q, (struct cs_open){.timeout_ms = timeout_ms, .has_peer = remote != 0});
+    return cs_open_endpoint(&q, (struct cs_open){.timeout_ms = timeout_ms, .has_peer = remote != 0});
 }
 
 int cs_open_channel(const char *name, int queue, int timeout_ms)
@@ -179,7 +178,7 @@ int cs_open_channel(const char *name, int queue, int timeout_ms)
     if (strlen(name) >= sizeof q.channel.name)
         return -ENAMETOOLONG;
     strcpy(q.channel.name, name);
-    return open_endpoint(&q, (struct cs_open){.timeout_ms = timeout_ms, .has_peer = true, .channel = true});
+    return cs_open_endpoint(&q, (struct cs_open){.timeout_ms = timeout_ms, .has_peer = true, .channel = true});
 }
 
 int cs_close(int fd)
@@ -187,12 +186,16 @@ int cs_close(int fd)
     struct cs_open *e = cs_find(fd);
     struct cs_request q = {.call = CS_CALL_CLOSE};
     struct cs_reply reply;
+    int err, late = 0;
     if (!e)
         return -EBADF;
     cs_flush();
+    if (e->write_only && (late = cs_wait_done(e)) == -EINTR)
+        return late;
     if (e->rest.cid)
         cs_keep((struct cs_spare){e->rest.cid, cs_pages_of(e->rest.cid), 0});
     q.endpoint = e->number;
     forget(e);
-    return cs_ask(&q, &reply, NULL);
+    err = cs_ask(&q, &reply, NULL);
+    return err < 0 ? err : late;
 }

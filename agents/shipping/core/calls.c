@@ -104,6 +104,8 @@ int cs_read(int fd, int size, int maxcon, struct cs_args *args, int options)
     int err;
     if (!e)
         return -EBADF;
+    if (e->write_only)
+        return -EOPNOTSUPP;
     if (size < (e->channel ? 1 : 0) || maxcon <= 0 || !args || !args->cids)
         return -EINVAL;
     if (options & CS_MAPALL && (err = cs_map_pool()) < 0)
@@ -138,7 +140,7 @@ int cs_write(int fd, int count, const int *cids, const int *offs, const int *len
         return -EDESTADDRREQ;
     if (count <= 0 || (uint32_t)count > e->tx.capacity || (e->channel && count > CS_CHANNEL_PARTS) || !cids)
         return -EINVAL;
-    if (e->channel)
+    if (e->back.shared)
         cs_return_recycled(e);
     if ((err = check_extents(count, cids, offs, lens)) < 0 || (err = cs_wait_writable(e, count, options)) < 0 ||
         (err = cs_disown(count, cids)) < 0)

@@ -217,6 +217,12 @@ static int answer(struct cs_manager *m, uint32_t process, const struct cs_reques
         return allocate(m, process, q, reply);
     case CS_CALL_OPEN_CHANNEL:
         return cs_channel_open(m, process, q, reply, fds);
+    case CS_CALL_OPEN_FRAMEBUFFER:
+        return cs_framebuffer_open(m, process, q, reply, fds);
+    case CS_CALL_VIEW_FRAMEBUFFER:
+        return cs_framebuffer_view(m, q, fds);
+    case CS_CALL_IOCTL:
+        return cs_framebuffer_ioctl(m, process, q, reply);
     case CS_CALL_CUT:
         return cut(m, process, q, reply);
     case CS_CALL_FREE:

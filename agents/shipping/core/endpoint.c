@@ -76,9 +76,24 @@ void cs_endpoint_ring(struct cs_endpoint *e)
     }
 }
 
+void cs_endpoint_recycle(struct cs_manager *m, struct cs_endpoint *to, uint32_t page)
+{
+    uint32_t pages = m->pool.shared->table[page].pages;
+    uint16_t owner = (uint16_t)(to->process + 1);
+    int64_t space = cs_ring_space(&to->back), waiting = (int64_t)to->back.capacity - space;
+    if (space <= 0 || !cs_pool_grants(&m->pool, owner, pages, CS_SHARE_ALLOCATED) ||
+        (waiting + 1) * pages > m->pool.pages / CS_RECYCLE_SHARE) {
+        cs_pool_give(&m->pool, page);
+        return;
+    }
+    *cs_ring_reserve(&to->back) = (struct cs_desc){.cid = cs_pool_move(&m->pool, page, owner, CS_OWNED)};
+}
+
 bool cs_endpoint_pass(struct cs_manager *m, struct cs_endpoint *e)
 {
-    bool worked = e->interface ? cs_send_pass(m, e) : cs_channel_pass(m, e);
+    bool worked = e->interface     ? cs_send_pass(m, e)
+                  : e->framebuffer ? cs_framebuffer_pass(m, e)
+                                   : cs_channel_pass(m, e);
     if (worked && e->used && cs_ring_owes_room(&e->tx))
         cs_endpoint_ring(e);
     return worked;
@@ -97,6 +112,8 @@ void cs_endpoint_close(struct cs_manager *m, struct cs_endpoint *e)
 {
     if (e->interface)
         e->interface->ports[e->local_port] = 0;
+    if (e->framebuffer)
+        cs_framebuffer_leave(m, e);
     if (e->backlog)
         release_backlog(m, e);
     if (e->neighbour)

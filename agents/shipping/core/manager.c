@@ -103,6 +103,8 @@ static void name_counters(struct cs_manager *m)
     m->messages = cs_counter_get(m->counters, "channel_messages");
     m->message_bytes = cs_counter_get(m->counters, "channel_bytes");
     m->requests = cs_counter_get(m->counters, "manager_requests");
+    m->frames = cs_counter_get(m->counters, "framebuffer_frames");
+    m->frame_bytes = cs_counter_get(m->counters, "framebuffer_bytes");
 }
 
 int cs_manager_open(struct cs_manager **out, const struct cs_manager_config *c, struct cs_counters *counters, char *error,
@@ -157,6 +159,7 @@ void cs_manager_close(struct cs_manager *m)
     for (uint32_t i = 0; i < CS_PROCESSES; i++)
         if (m->process[i] >= 0)
             cs_control_drop(m, i);
+    cs_framebuffers_close(m);
     close_interfaces(m);
     if (m->listener >= 0)
         close(m->listener);

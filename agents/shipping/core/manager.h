@@ -18,6 +18,7 @@
 #define CS_INTERFACES 8
 #define CS_PROCESSES (CS_OWNERS - 1)
 #define CS_ENDPOINTS 64
+#define CS_FRAMEBUFFERS 4
 #define CS_MIN_QUEUE 16
 #define CS_MAX_QUEUE 65536
 
@@ -72,6 +73,10 @@ struct cs_endpoint {
     bool announce; /* rx got something of which its reader may not know */
     struct cs_desc *late; /* what the other end had written when it closed and did not fit into rx */
     uint32_t late_next, late_count;
+
+    /* A frame buffer (interface is NULL; back is of what was drawn): */
+    struct cs_framebuffer_device *framebuffer;
+    struct cs_part drawn; /* of the first container in tx, what has still to be; len 0: not begun */
 };
 
 struct cs_interface {
@@ -99,6 +104,9 @@ struct cs_manager {
     cs_counter *drops[CS_DROPS], *datagrams_in, *bytes_in, *datagrams_out, *bytes_out, *wakeups, *reclaimed;
     cs_counter *messages, *message_bytes; /* through channels */
     cs_counter *requests;                 /* on the socket */
+    struct cs_framebuffer_device *framebuffer[CS_FRAMEBUFFERS];
+    uint64_t framebuffer_openings;
+    cs_counter *frames, *frame_bytes; /* drawn */
 };
 
 static inline uint64_t cs_now_ns(void)
@@ -132,6 +140,9 @@ int cs_endpoint_opened(struct cs_manager *m, struct cs_endpoint *e, struct cs_re
 /* Duplicates of our descriptors to send; how many, or -errno and none. */
 int cs_duplicate(int *fds, const int *ours, int count);
 void cs_endpoint_ring(struct cs_endpoint *e);
+/* A container that its last owner is done with: to this end's process for reuse, where there is room for it, else to
+ * the pool. The caller submits `back`. */
+void cs_endpoint_recycle(struct cs_manager *m, struct cs_endpoint *to, uint32_t page);
 /* Move what its process wrote; true if there was something to do. A process that broke its ring is dropped. */
 bool cs_endpoint_pass(struct cs_manager *m, struct cs_endpoint *e);
 void cs_endpoint_send_last(struct cs_manager *m, struct cs_endpoint *e);
@@ -144,6 +155,15 @@ int cs_channel_open(struct cs_manager *m, uint32_t process, const struct cs_requ
 bool cs_channel_pass(struct cs_manager *m, struct cs_endpoint *e);
 /* This end closes: the other gets what was written, then the end. */
 void cs_channel_hang_up(struct cs_manager *m, struct cs_endpoint *e);
+
+/* devices/framebuffer.c */
+int cs_framebuffer_open(struct cs_manager *m, uint32_t process, const struct cs_request *q, struct cs_reply *reply, int *fds);
+int cs_framebuffer_view(struct cs_manager *m, const struct cs_request *q, int *fds);
+int cs_framebuffer_ioctl(struct cs_manager *m, uint32_t process, const struct cs_request *q, struct cs_reply *reply);
+bool cs_framebuffer_pass(struct cs_manager *m, struct cs_endpoint *e);
+/* This endpoint closes: the frame that it left unfinished is never shown. */
+void cs_framebuffer_leave(struct cs_manager *m, struct cs_endpoint *e);
+void cs_framebuffers_close(struct cs_manager *m);
 
 /* datapath.c: one pass each; true if there was something to do */
 bool cs_receive_pass(struct cs_manager *m, struct cs_interface *interface);

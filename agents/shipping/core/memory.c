@@ -165,7 +165,7 @@ static uint32_t take_spare(uint32_t pages)
     }
     for (uint32_t i = 0; i < cs_self.opened; i++) {
         struct cs_open *e = &cs_self.open[i];
-        if (e->fd < 0 || !e->channel)
+        if (e->fd < 0 || !e->back.shared)
             continue;
         for (struct cs_spare s; (s = next_recycled(e)).cid; cs_keep(s)) {
             cs_ring_release(&e->back, 1);

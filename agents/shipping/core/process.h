@@ -19,13 +19,14 @@ struct cs_open {
     int fd; /* the doorbell; -1: unused */
     uint32_t number;
     struct cs_ring rx, tx;
-    struct cs_ring back; /* of a channel: what its other end is done with, for us to reuse */
+    struct cs_ring back; /* of a channel: what its other end is done with, for us to reuse; of a frame buffer: what was drawn */
     void *memory;
     size_t bytes;
     int timeout_ms;
     bool has_peer, unflushed;
     bool idle; /* the last look for something to read, without waiting, found nothing */
     bool channel;
+    bool write_only;
     struct cs_desc rest; /* of a container that was read in part; cid 0: none */
 };
 
@@ -65,6 +66,8 @@ static inline struct cs_open *cs_find(int fd)
 
 /* One request to the manager, one reply: its error. fds: room for CS_REPLY_FDS or NULL; -1 where none came. */
 int cs_ask(struct cs_request *q, struct cs_reply *reply, int *fds);
+/* Ask for an endpoint and map its rings. Its descriptor, or -errno. */
+int cs_open_endpoint(struct cs_request *q, struct cs_open as);
 
 static inline uint32_t cs_pages_of(uint32_t cid)
 {
@@ -91,6 +94,8 @@ int cs_map_pool(void);
 /* wait.c */
 int64_t cs_wait_readable(struct cs_open *e, int options);
 int cs_wait_writable(struct cs_open *e, int count, int options);
+/* Until the manager has done all that was written. 0 or -errno. */
+int cs_wait_done(struct cs_open *e);
 /* Descriptors were put into its ring: the manager must hear of it before we sleep. */
 void cs_written(struct cs_open *e);
 void cs_ring_manager(void);

@@ -22,6 +22,9 @@ enum cs_call {
     CS_CALL_OPEN_CHANNEL,
     CS_CALL_CUT,
     CS_CALL_FREE,
+    CS_CALL_OPEN_FRAMEBUFFER,
+    CS_CALL_VIEW_FRAMEBUFFER,
+    CS_CALL_IOCTL,
     CS_CALLS
 };
 
@@ -38,6 +41,13 @@ struct cs_request {
             char name[CS_CHANNEL_NAME]; /* ends with a zero byte */
             uint32_t queue;
         } channel;
+        struct {
+            char name[CS_CHANNEL_NAME]; /* ends with a zero byte */
+        } framebuffer; /* open, view */
+        struct {
+            uint32_t endpoint, request; /* enum cs_requests */
+            struct cs_framebuffer geometry;
+        } ioctl;
         uint32_t endpoint; /* close */
         struct {
             uint32_t pages, count;
@@ -52,8 +62,8 @@ struct cs_request {
     };
 };
 
-/* ATTACH sends the pool, the table (read-only) and the manager's doorbell; OPEN_UDP and OPEN_CHANNEL the rings'
- * memory and the process's doorbell. CUT names the rest in `allocated`. */
+/* ATTACH sends the pool, the table (read-only) and the manager's doorbell; every OPEN the rings' memory and the
+ * process's doorbell; VIEW the frame buffer's memory. CUT names the rest in `allocated`. */
 struct cs_reply {
     int32_t error; /* 0 or -errno */
     union {
@@ -65,6 +75,7 @@ struct cs_reply {
             uint32_t count;
             uint32_t cids[CS_ALLOC_BATCH];
         } allocated;
+        struct cs_framebuffer geometry;
     };
 };
 

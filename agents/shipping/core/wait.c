@@ -169,6 +169,20 @@ int cs_wait_writable(struct cs_open *e, int count, int options)
     }
 }
 
+int cs_wait_done(struct cs_open *e)
+{
+    int64_t space, until = 0;
+    int err = 0;
+    cs_flush();
+    while ((space = cs_ring_space(&e->tx)) >= 0 && space < (int64_t)e->tx.capacity && err == 0) {
+        cs_ring_crowd(&e->tx);
+        if (cs_ring_space(&e->tx) == space)
+            err = await(e, &until);
+        cs_ring_uncrowd(&e->tx);
+    }
+    return space < 0 ? (int)space : err;
+}
+
 /* What was rung before we ask is for what came before; what rings later must stay. */
 static int forget_ring(const struct cs_open *e)
 {
@@ -182,6 +196,8 @@ int cs_ready(int fd)
     int err;
     if (!e)
         return -EBADF;
+    if (e->write_only)
+        return -EOPNOTSUPP;
     if (readable(e) == 0 && !at_end(e)) {
         if ((err = forget_ring(e)) < 0)
             return err;

@@ -112,15 +112,10 @@ static void take_free(struct cs_manager *m, struct cs_endpoint *e, struct cs_des
         cs_count(m->drops[CS_DROP_BAD_DESCRIPTOR], 1);
         return;
     }
-    int64_t space = peer ? cs_ring_space(&peer->back) : 0, waiting = (int64_t)(peer ? peer->back.capacity : 0) - space;
-    if (!(d.flags & CS_DESC_RECYCLE) || space <= 0 ||
-        !cs_pool_grants(&m->pool, (uint16_t)(peer->process + 1), m->pool.shared->table[page].pages, CS_SHARE_ALLOCATED) ||
-        (waiting + 1) * m->pool.shared->table[page].pages > m->pool.pages / CS_RECYCLE_SHARE) {
+    if (peer && d.flags & CS_DESC_RECYCLE)
+        cs_endpoint_recycle(m, peer, (uint32_t)page);
+    else
         cs_pool_give(&m->pool, (uint32_t)page);
-        return;
-    }
-    *cs_ring_reserve(&peer->back) = (struct cs_desc){
-        .cid = cs_pool_move(&m->pool, (uint32_t)page, (uint16_t)(peer->process + 1), CS_OWNED)};
 }
 
 /* False: it cannot move now. */

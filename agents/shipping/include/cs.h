@@ -10,6 +10,7 @@
 #ifndef CS_H
 #define CS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define CS_PAGE_SIZE 4096
@@ -68,6 +69,35 @@ int cs_open_udp(uint32_t local, uint16_t local_port, uint32_t remote, uint16_t r
  * queue: containers that at least fit into each ring, the writer's and the reader's; what the first to open says counts.
  * When the other end closes or dies, reads give what it had written, then 0; writes give -EPIPE. */
 int cs_open_channel(const char *name, int queue, int timeout_ms);
+
+/* A frame buffer, and the bus in front of it. */
+struct cs_framebuffer {
+    uint64_t bus_limit;     /* bytes/s, 1000 to 10^10; 0: none */
+    uint32_t width, height; /* pixels, 1 to 16384 */
+    uint32_t bits;          /* of a pixel: 8 (grey), 24 (R G B) or 32 (R G B A); a frame of at most 32 MiB, without padding */
+};
+
+/* The host's frame buffer of that name (1 to 63 bytes), made when first opened: 640x480, 8 bits, no limit. What is written
+ * is drawn behind what was written before; when it fills a frame, that is shown and the next begins. Several writers
+ * take turns, frame by frame. cs_close waits, at most timeout_ms, until all is drawn. cs_read: -EOPNOTSUPP. */
+int cs_open_framebuffer(const char *name, int timeout_ms);
+
+enum cs_requests {
+    CS_GET_FRAMEBUFFER, /* arg: struct cs_framebuffer * */
+    CS_SET_FRAMEBUFFER, /* the same. The picture is lost. -EBUSY: in the middle of a frame, or somebody else has it open */
+    CS_DRAIN,           /* arg unused: wait until all that was written is drawn, at most timeout_ms: -ETIMEDOUT */
+};
+
+/* The other requests to an open device. 0 or -errno; -ENOTTY: not of this device. */
+int cs_ioctl(int fd, unsigned request, void *arg);
+
+/* Look at a frame buffer: a descriptor of its memory that nobody can write to, for close(2). -ENOENT: there is none. */
+int cs_view_framebuffer(const char *name);
+/* Copy out the last whole frame, never a torn one, and count from 1 which it is. 0; -ENODATA: none yet; -ESTALE: its geometry
+ * has changed, view it again; -EMSGSIZE: more than bytes; -EAGAIN: it was drawn over each time. Fills geometry, except
+ * where view is no such descriptor. */
+int cs_read_frame(int view, struct cs_framebuffer *geometry, uint64_t *number, void *pixels, size_t bytes);
+
 int cs_close(int fd);
 
 /* Before poll(2): 1 if cs_read would find something (a message, or a channel's end), else 0, and from now on fd polls

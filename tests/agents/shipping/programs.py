@@ -21,7 +21,11 @@ _CORE = (
     *("pool", "attach", "calls", "memory", "wait", "control", "endpoint"),
     *("datapath", "manager", "counters"),
 )
-CORE = [*(f"core/{name}.c" for name in _CORE), "devices/channel.c"]
+_DEVICES = ("channel", "framebuffer", "framebuffer_memory", "framebuffer_calls")
+CORE = [
+    *(f"core/{name}.c" for name in _CORE),
+    *(f"devices/{name}.c" for name in _DEVICES),
+]
 NET = [f"net/{name}.c" for name in ("packet_format", "arp", "outbox", "packet")]
 
 

@@ -68,13 +68,13 @@ static void one_pass(void)
     CHECK_EQ(cs_manager_run(m, &stop), 0);
 }
 
-/* The manager looks at its sockets when there is no work, so it may take some passes. */
+/* The manager looks at its sockets when there is no work, or in every 512th pass. */
 static void disconnect(struct peer *p)
 {
     close(p->control);
     if (p->memory)
         munmap(p->memory, p->bytes);
-    for (int i = 0; i < 100 && m->process[p->slot] >= 0; i++)
+    for (int i = 0; i < 520 && m->process[p->slot] >= 0; i++)
         one_pass();
     CHECK(m->process[p->slot] < 0);
 }
@@ -141,20 +141,25 @@ static void attach(struct peer *p)
     CHECK(p->slot < CS_PROCESSES);
 }
 
-static void open_endpoint(struct peer *p, uint16_t port)
+static void open_endpoint_as(struct peer *p, struct cs_request q)
 {
     int fds[CS_REPLY_FDS];
-    struct cs_request q = {.call = CS_CALL_OPEN_UDP, .udp = {frame_us.ip, frame_them.ip, port, 5000, QUEUE}};
     struct cs_reply reply = call(p, q, fds);
     CHECK_EQ(reply.error, 0);
     size_t ring = (cs_ring_bytes(reply.opened.rx_capacity) + 63) & ~(size_t)63;
-    p->bytes = 2 * ring;
+    p->bytes = 2 * ring; /* what comes back in a third is left there */
     p->memory = mmap(NULL, p->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
     CHECK(p->memory != MAP_FAILED);
     close_all(fds);
     cs_ring_init(&p->rx, p->memory, reply.opened.rx_capacity);
     cs_ring_init(&p->tx, (char *)p->memory + ring, reply.opened.tx_capacity);
     p->endpoint = (int)reply.opened.endpoint;
+}
+
+static void open_endpoint(struct peer *p, uint16_t port)
+{
+    open_endpoint_as(p, (struct cs_request){
+                            .call = CS_CALL_OPEN_UDP, .udp = {frame_us.ip, frame_them.ip, port, 5000, QUEUE}});
 }
 
 static struct cs_reply allocate(struct peer *p, uint32_t pages, uint32_t count)
@@ -260,6 +265,22 @@ static uint32_t some_number(void)
     return below(2) ? edges[below(sizeof edges / sizeof *edges)] : below(3) ? below(5000) : (uint32_t)random64();
 }
 
+/* Whatever it says, of a size that is drawn soon more often than not. */
+static void change_geometry(struct peer *p)
+{
+    struct cs_request q = {.call = CS_CALL_IOCTL, .ioctl = {(uint32_t)p->endpoint, CS_SET_FRAMEBUFFER, {0}}};
+    int fds[CS_REPLY_FDS];
+    if (below(3)) {
+        q.ioctl.geometry.width = 1 + below(9);
+        q.ioctl.geometry.height = 1 + below(9);
+        q.ioctl.geometry.bits = 8 + 8 * below(4);
+        q.ioctl.geometry.bus_limit = below(2) ? 0 : 1000 + random64() % 10000000000;
+    } else
+        for (size_t i = 0; i < sizeof q.ioctl.geometry; i++)
+            ((uint8_t *)&q.ioctl.geometry)[i] = (uint8_t)random64();
+    call(p, q, fds);
+}
+
 TEST(any_descriptor_and_any_ring_index_harm_only_their_sender)
 {
     start();
@@ -269,8 +290,13 @@ TEST(any_descriptor_and_any_ring_index_harm_only_their_sender)
     int before = open_descriptors();
     uint64_t dropped = 0, lived = 0;
     for (int life = 0; life < 300; life++) {
+        bool draws = life % 3 == 2;
         attach(&hostile);
-        open_endpoint(&hostile, HOSTILE_PORT);
+        if (draws) {
+            open_endpoint_as(&hostile, (struct cs_request){.call = CS_CALL_OPEN_FRAMEBUFFER, .framebuffer = {"screen"}});
+            change_geometry(&hostile);
+        } else
+            open_endpoint(&hostile, HOSTILE_PORT);
         struct cs_reply own = allocate(&hostile, 1 + below(4), CS_ALLOC_BATCH);
         CHECK_EQ(send(wire, reply, sizeof reply, 0), sizeof reply);
         one_pass(); /* the neighbour is known from here on */
@@ -290,6 +316,8 @@ TEST(any_descriptor_and_any_ring_index_harm_only_their_sender)
             hostile.rx.shared->produced = (uint32_t)random64();
             hostile.rx.shared->waiting = hostile.tx.shared->waiting = below(2);
             wire_room = below(4) ? 256 : below(3);
+            if (draws && below(4) == 0)
+                change_geometry(&hostile);
             one_pass();
             drain_wire();
             check_pool(&m->pool);
@@ -306,7 +334,8 @@ TEST(any_descriptor_and_any_ring_index_harm_only_their_sender)
     CHECK(dropped > 10 && lived > 10); /* both kinds of life were had */
     CHECK(cs_count_value(m->drops[CS_DROP_BAD_DESCRIPTOR]) > 100);
     CHECK(cs_count_value(m->datagrams_out) > 100);
-    CHECK_EQ(open_descriptors(), before);
+    CHECK(cs_count_value(m->frames) > 100);
+    CHECK_EQ(open_descriptors(), before + 1); /* the picture stays */
     wire_room = 256;
     finish();
 }
@@ -364,6 +393,15 @@ TEST(any_bytes_on_the_managers_socket_harm_only_their_sender)
                 message.q.endpoint = below(70);
             if (message.q.call == CS_CALL_OPEN_CHANNEL && below(8))
                 message.q.channel.name[below(3)] = 0, message.q.channel.queue = 16 + below(100);
+            if ((message.q.call == CS_CALL_OPEN_FRAMEBUFFER || message.q.call == CS_CALL_VIEW_FRAMEBUFFER) && below(8))
+                memcpy(message.q.framebuffer.name, (char[2]){(char)('a' + below(6))}, 2);
+            if (message.q.call == CS_CALL_IOCTL) {
+                message.q.ioctl.endpoint = below(70);
+                message.q.ioctl.request = below(4);
+                if (below(4))
+                    message.q.ioctl.geometry = (struct cs_framebuffer){
+                        below(2) ? 0 : some_number(), below(2) ? 1 + below(99) : some_number(), 1 + below(99), 8 + 8 * below(4)};
+            }
             if (message.q.call == CS_CALL_CUT && below(8)) {
                 message.q.cut.cid = some_cid(&own);
                 message.q.cut.pages = below(6);
@@ -392,6 +430,8 @@ TEST(any_bytes_on_the_managers_socket_harm_only_their_sender)
     CHECK(answered > 1000 && refused > 1000);
     disconnect(&hostile);
     check_nothing_left(&hostile);
+    CHECK(m->framebuffer[CS_FRAMEBUFFERS - 1]);
+    cs_framebuffers_close(m); /* nobody has them open, but pictures stay */
     CHECK_EQ(open_descriptors(), before);
     finish();
 }

@@ -1,0 +1,53 @@
+"""Save what a host's frame buffer shows: `python -m agents.shipping.viewer --socket S --out frame.png`."""
+
+from __future__ import annotations
+
+import argparse
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+from agents.shipping import attach
+from agents.shipping.framebuffer import Frame
+
+_COLOUR_TYPE = {8: 0, 24: 2, 32: 6}  # of PNG: grey, R G B, R G B A; each sample one byte
+
+
+def png(frame: Frame) -> bytes:
+    """The frame as a PNG file, each pixel as it is."""
+    shown = frame.geometry
+    row = shown.width * shown.bits // 8
+    rows = (b"\0" + frame.pixels[at : at + row] for at in range(0, shown.frame_bytes, row))  # 0: no filter
+    header = struct.pack(">IIBBBBB", shown.width, shown.height, 8, _COLOUR_TYPE[shown.bits], 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def main() -> int:
+    """Exit code 0: saved; 1: there was nothing to save, said on stderr."""
+    options = argparse.ArgumentParser(description="Save the frame that a host's frame buffer shows.")
+    options.add_argument("--socket", type=Path, required=True, help="the manager's socket")
+    options.add_argument("--name", default="screen0", help="the frame buffer's name (default: screen0)")
+    options.add_argument("--out", type=Path, required=True, help="the PNG file to write")
+    chosen = options.parse_args()
+    try:
+        with attach(chosen.socket) as host, host.view_framebuffer(chosen.name) as view:
+            frame = view.frame()
+        if frame is None:
+            raise OSError(f"frame buffer {chosen.name} has not shown a whole frame yet")
+        chosen.out.write_bytes(png(frame))
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    shown = frame.geometry
+    print(f"frame {frame.number}: {shown.width} x {shown.height}, {shown.bits} bits", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
