@@ -32,10 +32,15 @@ class HostCollector(Collector):
         datagrams = CounterMetricFamily(
             "transship_datagrams", "UDP datagrams that workloads took in and gave out.", labels=labels
         )
+        operations = CounterMetricFamily(
+            "transship_operations",
+            "Operations on local channels that workloads took in and gave out.",
+            labels=labels,
+        )
         octets = CounterMetricFamily(
             "transship_bytes", "Payload bytes that workloads took in and gave out.", labels=labels
         )
-        for family, unit in ((datagrams, "datagrams"), (octets, "bytes")):
+        for family, unit in ((datagrams, "datagrams"), (operations, "operations"), (octets, "bytes")):
             for total in self._measured["totals"]:
                 for direction in DIRECTIONS:
                     value = total["counters"].get(f"{unit}_{direction}")
@@ -43,6 +48,7 @@ class HostCollector(Collector):
                         who = [total["workload"], total["system"]]
                         family.add_metric([*self._host, *who, direction], value)
         yield datagrams
+        yield operations
         yield octets
 
     def _drops(self) -> Metric:

@@ -13,132 +13,30 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import json
-import math
-import os
 import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+from agents.local_workloads import LOCAL_WORKLOADS
 from agents.shipping._shipping import ffi, lib
-
-LOOK_AROUND_MS = 100
-"""How often a blocked loop looks at its stop flag."""
-MAX_SIZE = 65507
-"""Bytes in the largest UDP datagram (RFC 768 over RFC 791)."""
-MAX_QUEUE = 65536
-"""Datagrams that may wait, at most (core/control.c)."""
-
+from agents.workload_params import (
+    MAX_QUEUE,
+    Library,
+    Refused,
+    above_zero,
+    check,
+    fields,
+    need,
+    one_of,
+    whole,
+)
 
 HEADER_BYTES = 28
 """What a sink looks at of each datagram (TS_HEADER_BYTES)."""
 BIN_NS = 10_000_000
 """Width of the sink's bins of arrivals (TS_BIN_NS)."""
-
-
-class Refused(Exception):
-    """The specification cannot be done; the message says which field, what it was, and what is allowed."""
-
-
-def need(params: dict[str, Any], name: str, kind: type | tuple[type, ...], allowed: str) -> Any:
-    """The parameter of that name, or Refused."""
-    value = params.get(name)
-    if isinstance(value, bool) or not isinstance(value, kind):
-        raise Refused(f"params.{name}: {value!r} given, {allowed} expected")
-    return value
-
-
-def whole(params: dict[str, Any], name: str, default: int, lowest: int, highest: int) -> int:
-    """The parameter of that name, a whole number from lowest to highest, or Refused."""
-    value = params.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
-        raise Refused(f"params.{name}: {value!r} given, a whole number from {lowest} to {highest} expected")
-    return value
-
-
-def one_of(params: dict[str, Any], name: str, default: Any, allowed: tuple[Any, ...]) -> Any:
-    """The parameter of that name, which must be one of these values of the default's type, or Refused."""
-    value = params.get(name, default)
-    if type(value) is not type(default) or value not in allowed:
-        raise Refused(
-            f"params.{name}: {value!r} given, one of {', '.join(map(json.dumps, allowed))} expected"
-        )
-    return value
-
-
-def above_zero(params: dict[str, Any], name: str, unit: str) -> float:
-    """The parameter of that name, a finite number above zero, or Refused."""
-    value = float(need(params, name, (int, float), f"a number of {unit}"))
-    if not 0 < value < math.inf:
-        raise Refused(f"params.{name}: {value!r} given, a number of {unit} above zero expected")
-    return value
-
-
-def address(text: str, field: str) -> tuple[int, int]:
-    """ "10.1.0.1:9000" or "10.1.0.1" as (address, port) in host byte order; port 0 when there is none."""
-    host, _, port = text.partition(":")
-    try:
-        number = int(port or 0)
-        if not 0 <= number <= 65535:
-            raise ValueError(port)
-        return int(ipaddress.IPv4Address(host)), number
-    except ValueError:
-        raise Refused(
-            f"params.{field}: {text!r} given, an IPv4 address and port such as 10.1.0.1:9000 expected"
-        ) from None
-
-
-class Library:
-    """The C side of one workload: what stays allocated while the loop runs, and its control block."""
-
-    def __init__(self, counters_fd: int) -> None:
-        self.control = ffi.new("struct ts_control *")
-        self.counters = lib.cs_counters_open(counters_fd)
-        if self.counters == ffi.NULL:
-            raise Refused(
-                f"cannot map the counters behind descriptor {counters_fd}: {os.strerror(ffi.errno)}"
-            )
-        self._kept: list[Any] = []
-
-    def system(self, name: str) -> Any:
-        ops = lib.io_system(name.encode())
-        if ops == ffi.NULL:
-            raise Refused(f"system: {name!r} given, one of {', '.join(systems())} expected")
-        return ops
-
-    def io(self, ops: Any, params: dict[str, Any], local: str, remote: str | None, into: Any) -> None:
-        """Fill a struct io_config from the parameters named local and remote."""
-        into.local, into.local_port = address(need(params, local, str, "an address"), local)
-        if remote is not None:
-            into.remote, into.remote_port = address(need(params, remote, str, "an address"), remote)
-        into.queue = whole(params, "queue_datagrams", 1024, 1, MAX_QUEUE)
-        into.size = whole(params, "size", MAX_SIZE, 1, MAX_SIZE)
-        into.timeout_ms = LOOK_AROUND_MS
-        if ops.on_our_stack:
-            path = ffi.new("char[]", need(params, "manager_socket", str, "a path").encode())
-            self._kept.append(path)
-            into.manager_socket = path
-
-
-def systems() -> list[str]:
-    """The names of the I/O systems, in the order of the table."""
-    names: list[str] = []
-    while (ops := lib.io_system_at(len(names))) != ffi.NULL:
-        names.append(ffi.string(ops.name).decode())
-    return names
-
-
-def check(error: int, attempt: str) -> None:
-    """Raise Refused if a C call returned a negative errno value."""
-    if error < 0:
-        raise Refused(f"{attempt}: {os.strerror(-error)}")
-
-
-def fields(struct: Any) -> dict[str, Any]:
-    """The plain numbers of a result struct."""
-    kind = ffi.typeof(struct).item
-    return {name: getattr(struct, name) for name, field in kind.fields if field.type.kind == "primitive"}
 
 
 def source(library: Library, system: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -235,6 +133,7 @@ WORKLOADS: dict[str, Callable[[Library, str, dict[str, Any]], dict[str, Any]]] =
     "sink": sink,
     "manager": manager,
     "hog": hog,
+    **LOCAL_WORKLOADS,
 }
 
 

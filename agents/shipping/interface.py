@@ -52,13 +52,17 @@ int cs_ready(int fd);
 
 /* include/io_system.h */
 struct io_config {
+    const char *channel;
     uint32_t local, remote; uint16_t local_port, remote_port; uint32_t queue; uint32_t size; uint32_t wanted;
+    bool pieces;
     int timeout_ms;
     const char *manager_socket;
 };
 struct io_system_ops { const char *name; bool on_our_stack; ...; };
 const struct io_system_ops *io_system(const char *name);
 const struct io_system_ops *io_system_at(int index);
+const struct io_system_ops *io_local_system(const char *name);
+const struct io_system_ops *io_local_system_at(int index);
 
 /* workloads/workloads.h */
 struct ts_control { ...; };
@@ -69,7 +73,7 @@ struct ts_source_result {
     uint64_t sent, sent_measured, t0_ns, t1_ns, ticks, late_ticks, busy_ns, held_back;
 };
 struct ts_forwarder_config { struct io_config in, out; };
-struct ts_forwarder_result { uint64_t received, sent, dropped, batches; };
+struct ts_forwarder_result { uint64_t received, sent, dropped, batches, bytes, busy_ns; };
 struct ts_range { uint64_t first, last; };
 struct ts_sink_config { struct io_config io; uint32_t flow; };
 struct ts_sink_result {
@@ -81,6 +85,20 @@ struct ts_sink_result {
     uint64_t bin0_ns, bins;
     uint32_t bin[60000];
 };
+struct ts_interval { uint64_t warmup_ns, duration_ns, warmup_operations, operations; };
+struct ts_measure {
+    uint64_t operations, bytes, operations_measured, bytes_measured, t0_ns, t1_ns, busy_ns;
+};
+struct ts_access { uint32_t part; bool verify; uint64_t image; };
+struct ts_producer_config {
+    struct io_config io; struct ts_access access; struct ts_interval interval; double fps;
+};
+struct ts_producer_result { struct ts_measure measure; uint64_t held_back, skipped; };
+struct ts_consumer_config {
+    struct io_config io; struct ts_access access; struct ts_interval interval;
+    const struct io_config *screen; double fps;
+};
+struct ts_consumer_result { struct ts_measure measure; uint64_t mismatches, ended, dropped, late; };
 int ts_source(const struct io_system_ops *ops, const struct ts_source_config *config,
               struct ts_control *control, struct cs_counters *counters, struct ts_source_result *result);
 int ts_forwarder(const struct io_system_ops *ops, const struct ts_forwarder_config *config,
@@ -88,6 +106,10 @@ int ts_forwarder(const struct io_system_ops *ops, const struct ts_forwarder_conf
                  struct ts_forwarder_result *result);
 int ts_sink(const struct io_system_ops *ops, const struct ts_sink_config *config, struct ts_control *control,
             struct cs_counters *counters, struct ts_sink_result *result);
+int ts_producer(const struct io_system_ops *ops, const struct ts_producer_config *config,
+                struct ts_control *control, struct cs_counters *counters, struct ts_producer_result *result);
+int ts_consumer(const struct io_system_ops *ops, const struct ts_consumer_config *config,
+                struct ts_control *control, struct cs_counters *counters, struct ts_consumer_result *result);
 int ts_hog(struct ts_control *control, struct cs_counters *counters);
 int ts_metronome(struct ts_control *control, int cpu, uint64_t period_ns);
 void ts_control_stop(struct ts_control *control);

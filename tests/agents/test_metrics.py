@@ -20,6 +20,7 @@ MEASURED: dict[str, Any] = {
             "system": "shipping",
             "counters": {"datagrams_in": 2**63, "bytes_out": 1, "drop_queue": 3, "wakeups": 9},
         },
+        {"workload": "relay", "system": "copy", "counters": {"operations_in": 5}},
         {"workload": "manager", "system": "stack", "counters": {"drop_queue": 4, 'drop_a"b\n': 1}},
     ],
     "gauges": {"containers_free": 5, "ring_udp9000_backlog": 6},

@@ -20,7 +20,7 @@ struct cs_endpoint *cs_endpoint_unused(struct cs_manager *m)
 
 int cs_endpoint_rings(struct cs_endpoint *e, uint32_t descriptors, bool back, int *memory_fd)
 {
-    uint32_t capacity = CS_MIN_QUEUE;
+    uint32_t capacity = 1;
     while (capacity < descriptors)
         capacity *= 2;
     size_t ring = (cs_ring_bytes(capacity) + 63) & ~(size_t)63;

@@ -20,6 +20,7 @@
 #define CS_ENDPOINTS 64
 #define CS_FRAMEBUFFERS 4
 #define CS_MIN_QUEUE 16
+#define CS_MIN_CHANNEL_QUEUE 1
 #define CS_MAX_QUEUE 65536
 
 struct cs_interface_config {

@@ -127,8 +127,14 @@ static void give_back(uint32_t count, bool at_once)
     cs_flush();
 }
 
+/* A process that only reads from a channel has no use for what it frees, and the other end waits for it. One that
+ * allocates as much as it frees keeps it. */
 void cs_keep(struct cs_spare s)
 {
+    if (cs_self.reuse > 0)
+        cs_self.reuse--;
+    else if (s.from && put_free(&cs_self.open[s.from - 1], s.cid, CS_DESC_FREE | CS_DESC_RECYCLE))
+        return;
     while (cs_self.spares == CS_SPARES || (cs_self.spares > 0 && cs_self.spare_pages + s.pages > cs_self.keep_pages))
         give_back((cs_self.spares + 1) / 2, false);
     cs_self.spare[cs_self.spares++] = s;
@@ -217,6 +223,8 @@ int cs_alloc(int size, void **addr, int options)
     }
     cs_self.owned[cs_cid_page(cid)] = cid;
     cs_self.from[cs_cid_page(cid)] = 0;
+    if (cs_self.reuse < CS_SPARES)
+        cs_self.reuse++;
     if (addr)
         *addr = options & CS_MAPNOW ? cs_address(cid) : NULL;
     return (int)cid;

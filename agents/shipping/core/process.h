@@ -48,6 +48,7 @@ struct cs_process {
     uint8_t *from; /* as in cs_spare, of what is owned */
     struct cs_spare spare[CS_SPARES]; /* warmest last */
     uint32_t spares, spare_pages, keep_pages; /* how many, at most, unless one alone is larger */
+    uint32_t reuse; /* containers that were allocated and not yet freed again: so many freed ones are worth keeping */
     uint32_t asked_pages, asked_count; /* the manager, when last it was asked for containers */
     struct cs_open open[CS_OPEN_MAX];
     uint32_t opened;  /* the highest that was ever used + 1 */

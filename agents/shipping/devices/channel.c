@@ -19,7 +19,8 @@ int cs_channel_open(struct cs_manager *m, uint32_t process, const struct cs_requ
 {
     struct cs_endpoint *first = NULL, *e = cs_endpoint_unused(m);
     const char *name = q->channel.name;
-    if (!memchr(name, 0, CS_CHANNEL_NAME) || !name[0] || q->channel.queue < CS_MIN_QUEUE || q->channel.queue > CS_MAX_QUEUE)
+    if (!memchr(name, 0, CS_CHANNEL_NAME) || !name[0] || q->channel.queue < CS_MIN_CHANNEL_QUEUE ||
+        q->channel.queue > CS_MAX_QUEUE)
         return -EINVAL;
     for (uint32_t i = 0; i < m->endpoints; i++)
         if (m->endpoint[i].used && strcmp(m->endpoint[i].name, name) == 0)

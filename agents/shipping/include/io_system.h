@@ -1,8 +1,9 @@
-/* An I/O system: one way to move datagrams, as a table of operations in the shape of the six calls.
+/* An I/O system: one way to move data, as a table of operations in the shape of the six calls.
  *
  * Workloads are written once against this table, in batches. A message is owned by its holder from read (or
  * alloc) until write (or free); map says where its bytes are. Handles mean what the system says: a private
  * buffer, a container. All channels of a process share its messages, so what one read another may write.
+ * A message is a datagram or, on a local channel, an operation: `size` bytes of one process for another of its host.
  * To add a system: one C file, one row in systems/table.c, one test. */
 #ifndef IO_SYSTEM_H
 #define IO_SYSTEM_H
@@ -25,13 +26,16 @@ struct io_message {
     struct io_part part[IO_PARTS];
 };
 
-/* Addresses and ports in host byte order. remote 0: a channel that only reads. */
+/* Addresses and ports in host byte order. remote 0: a channel that only reads. A local channel has no addresses: its
+ * two ends open the same name, in any order, and one of them writes. */
 struct io_config {
+    const char *channel; /* a local channel of that name; NULL: UDP */
     uint32_t local, remote;
     uint16_t local_port, remote_port;
-    uint32_t queue; /* datagrams that may wait for the reader */
-    uint32_t size;  /* largest datagram, bytes */
+    uint32_t queue; /* messages that may wait for the reader */
+    uint32_t size;  /* largest datagram, or an operation, bytes */
     uint32_t wanted; /* a reader that looks at this much of each only; 0: all. Lengths are told in full. */
+    bool pieces;     /* a reader that takes operations in the pieces in which they come */
     int timeout_ms; /* a blocking call returns 0 after that, so that its caller can look around */
     const char *manager_socket;
 };
@@ -42,7 +46,8 @@ struct io_system_ops {
     const char *name;
     bool on_our_stack; /* needs the host's manager */
     int (*open)(const struct io_config *config, struct io_channel **out);
-    /* Wait for one message, then take what is there, at most max. Count (0: time-out) or -errno. */
+    /* Wait for one message, then take what is there, at most max. Count (0: time-out) or -errno; -ENODATA: the writer
+     * of a local channel has closed or died, and all that it wrote has been read. */
     int (*read)(struct io_channel *c, struct io_message *m, int max);
     /* Consume count messages. How many were taken (fewer: held back until the time-out) or -errno, none taken. */
     int (*write)(struct io_channel *c, const struct io_message *m, int count);
@@ -50,12 +55,16 @@ struct io_system_ops {
     int (*alloc)(struct io_channel *c, int size, struct io_message *m);
     void (*free)(struct io_channel *c, const struct io_message *m, int count);
     void (*close)(struct io_channel *c);
+    void (*flush)(void); /* what was written may wait for this, or for the next call that blocks; NULL: nothing ever does */
 };
 
 extern const struct io_system_ops io_linux, io_linux_batch, io_copy, io_shipping;
+extern const struct io_system_ops io_linux_stream; /* local channels only */
 
-/* The table; NULL for an unknown name or past the end. */
+/* The tables, of those for datagrams and those for local channels; NULL for an unknown name or past the end. */
 const struct io_system_ops *io_system(const char *name);
 const struct io_system_ops *io_system_at(int index);
+const struct io_system_ops *io_local_system(const char *name);
+const struct io_system_ops *io_local_system_at(int index);
 
 #endif

@@ -5,11 +5,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "io_system.h"
-
-enum { BUFFERS = 4 * IO_BATCH };
-
-int io_buffers_open(struct io_buffers *b, uint32_t size)
+int io_buffers_open(struct io_buffers *b, uint32_t size, int count)
 {
     if (b->users > 0) {
         if (size > b->size)
@@ -18,7 +14,7 @@ int io_buffers_open(struct io_buffers *b, uint32_t size)
         return 0;
     }
     b->size = (size + 63) & ~63u;
-    b->count = BUFFERS;
+    b->count = count;
     b->memory = mmap(NULL, (uint64_t)b->count * b->size, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (b->memory == MAP_FAILED)

@@ -4,6 +4,12 @@
 
 #include <stdint.h>
 
+#include "io_system.h"
+
+/* For datagrams, what batches on two channels can hold; for operations, one in hand and one that is incomplete, so
+ * that a process works in the same memory all the time. */
+enum { IO_DATAGRAM_BUFFERS = 4 * IO_BATCH, IO_OPERATION_BUFFERS = 2 };
+
 struct io_buffers {
     uint8_t *memory;
     uint32_t size; /* bytes of each */
@@ -12,8 +18,8 @@ struct io_buffers {
     int users;
 };
 
-/* Shared by the channels of a process; the first use sets the size. 0 or -errno. */
-int io_buffers_open(struct io_buffers *b, uint32_t size);
+/* So many, shared by the channels of a process; the first use sets number and size. 0 or -errno. */
+int io_buffers_open(struct io_buffers *b, uint32_t size, int count);
 void io_buffers_close(struct io_buffers *b);
 
 static inline int io_buffers_take(struct io_buffers *b)

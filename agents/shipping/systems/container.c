@@ -1,6 +1,7 @@
 #include "container.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 
 #include "cs.h"
@@ -22,8 +23,11 @@ int io_container_open(const struct io_config *config, struct io_channel **out)
     }
     attachments++;
     c->size = config->size;
-    c->fd = cs_open_udp(config->local, config->local_port, config->remote, config->remote_port, (int)config->queue,
-                        config->timeout_ms);
+    c->local = config->channel != NULL;
+    c->timeout_ms = config->timeout_ms;
+    c->fd = c->local ? cs_open_channel(config->channel, (int)config->queue, config->timeout_ms)
+                     : cs_open_udp(config->local, config->local_port, config->remote, config->remote_port,
+                                   (int)config->queue, config->timeout_ms);
     if (c->fd < 0) {
         err = c->fd;
         io_container_close(c);
@@ -47,7 +51,9 @@ int io_container_read(struct io_channel *c, struct io_message *m, int options)
     int cids[IO_PARTS], offs[IO_PARTS], lens[IO_PARTS];
     struct cs_args args = {.cids = cids, .offs = offs, .lens = lens};
     int n = cs_read(c->fd, (int)c->size, IO_PARTS, &args, options);
-    if (n <= 0)
+    if (n == 0)
+        return -ENODATA;
+    if (n < 0)
         return n == -EAGAIN || n == -ETIMEDOUT || n == -EINTR ? 0 : n;
     m->parts = n;
     for (int i = 0; i < n; i++)
@@ -76,9 +82,24 @@ int io_container_map(struct io_channel *c, const struct io_message *m, void **ad
     return cs_map(m->parts, cids, addrs, 0);
 }
 
+/* An operation is one container. When there is no memory for it, what is on its way has to come back first; nothing
+ * rings for that, and it happens only where the pool is too small for the channel's queue. */
+static int alloc_operation(struct io_channel *c, int size, struct io_message *m)
+{
+    int cid = cs_alloc(size, NULL, 0);
+    for (int ms = 0; cid == -ENOBUFS && ms < c->timeout_ms; ms++) {
+        cs_flush();
+        poll(NULL, 0, 1);
+        cid = cs_alloc(size, NULL, 0);
+    }
+    *m = (struct io_message){.parts = cid > 0, .part = {{cid, 0, size}}};
+    return cid < 0 ? cid : 0;
+}
+
 int io_container_alloc(struct io_channel *c, int size, struct io_message *m)
 {
-    (void)c;
+    if (c->local)
+        return alloc_operation(c, size, m);
     int left = size, off = HEADROOM;
     m->parts = 0;
     do { /* an empty datagram is a message too */

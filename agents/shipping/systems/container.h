@@ -1,4 +1,4 @@
-/* What both systems on our stack share: a UDP endpoint of the host's manager, and messages of containers. */
+/* What both systems on our stack share: an endpoint of the host's manager, and messages of containers. */
 #ifndef IO_CONTAINER_H
 #define IO_CONTAINER_H
 
@@ -7,6 +7,8 @@
 struct io_channel {
     int fd;
     uint32_t size;
+    bool local; /* a local channel */
+    int timeout_ms;
 };
 
 int io_container_open(const struct io_config *config, struct io_channel **out);

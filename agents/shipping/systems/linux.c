@@ -1,5 +1,6 @@
 /* `linux`: what Unix programs do. One datagram a call, into and out of the process's own memory. */
 #include <errno.h>
+#include <stddef.h>
 #include <sys/socket.h>
 
 #include "udp_socket.h"
@@ -38,5 +39,5 @@ static int linux_write(struct io_channel *c, const struct io_message *m, int cou
 
 const struct io_system_ops io_linux = {
     "linux",         false,           io_socket_open, linux_read,      linux_write,
-    io_socket_map, io_socket_alloc, io_socket_free, io_socket_close,
+    io_socket_map, io_socket_alloc, io_socket_free, io_socket_close, NULL,
 };

@@ -106,5 +106,5 @@ static int batch_write(struct io_channel *c, const struct io_message *m, int cou
 
 const struct io_system_ops io_linux_batch = {
     "linux-batch",   false,           io_socket_open, batch_read,      batch_write,
-    io_socket_map, io_socket_alloc, io_socket_free, io_socket_close,
+    io_socket_map, io_socket_alloc, io_socket_free, io_socket_close, NULL,
 };

@@ -26,5 +26,5 @@ static int shipping_write(struct io_channel *c, const struct io_message *m, int 
 
 const struct io_system_ops io_shipping = {
     "shipping",         true,               io_container_open, shipping_read,      shipping_write,
-    io_container_map, io_container_alloc, io_container_free, io_container_close,
+    io_container_map, io_container_alloc, io_container_free, io_container_close, cs_flush,
 };

@@ -45,7 +45,7 @@ int io_socket_open(const struct io_config *config, struct io_channel **out)
     struct io_channel *c = calloc(1, sizeof *c);
     if (!c)
         return -ENOMEM;
-    int err = io_buffers_open(&io_socket_buffers, config->size);
+    int err = io_buffers_open(&io_socket_buffers, config->size, IO_DATAGRAM_BUFFERS);
     if (err < 0) {
         free(c);
         return err;

@@ -1,19 +1,22 @@
-/* The middle workstation's user-level process: everything that comes in on one channel goes out on the other. */
+/* A user-level process in the middle, of a network's path or of a local one: everything that comes in on one channel goes
+ * out on the other. */
 #include <errno.h>
+#include <stdbool.h>
 
 #include "workloads.h"
 
-static int forward(const struct io_system_ops *ops, struct io_channel *in, struct io_channel *out,
+static int forward(const struct io_system_ops *ops, struct io_channel *in, struct io_channel *out, bool local,
                    struct ts_control *control, struct cs_counters *counters, struct ts_forwarder_result *r)
 {
-    cs_counter *datagrams_in = cs_counter_get(counters, "datagrams_in"), *bytes_in = cs_counter_get(counters, "bytes_in");
-    cs_counter *datagrams_out = cs_counter_get(counters, "datagrams_out"), *bytes_out = cs_counter_get(counters, "bytes_out");
+    cs_counter *messages_in = cs_counter_get(counters, local ? "operations_in" : "datagrams_in");
+    cs_counter *messages_out = cs_counter_get(counters, local ? "operations_out" : "datagrams_out");
+    cs_counter *bytes_in = cs_counter_get(counters, "bytes_in"), *bytes_out = cs_counter_get(counters, "bytes_out");
     cs_counter *dropped = cs_counter_get(counters, "drop_forwarder_stopped");
     struct io_message m[IO_BATCH];
     while (!atomic_load_explicit(&control->stop, memory_order_relaxed)) {
         int n = ops->read(in, m, IO_BATCH), done = 0, err = 0;
         if (n < 0)
-            return n;
+            return n == -ENODATA ? 0 : n;
         if (n == 0)
             continue;
         uint64_t bytes = 0;
@@ -22,14 +25,15 @@ static int forward(const struct io_system_ops *ops, struct io_channel *in, struc
                 bytes += (uint64_t)m[i].part[k].len;
         r->received += (uint64_t)n;
         r->batches++;
-        cs_count(datagrams_in, (uint64_t)n);
+        r->bytes += bytes;
+        cs_count(messages_in, (uint64_t)n);
         cs_count(bytes_in, bytes);
         while (done < n && err >= 0 && !atomic_load_explicit(&control->stop, memory_order_relaxed)) {
             err = ops->write(out, m + done, n - done);
             done += err > 0 ? err : 0;
         }
         r->sent += (uint64_t)done;
-        cs_count(datagrams_out, (uint64_t)done);
+        cs_count(messages_out, (uint64_t)done);
         cs_count(bytes_out, done == n ? bytes : bytes / (uint64_t)n * (uint64_t)done);
         if (done < n) { /* stopped, or failed, with datagrams in hand */
             ops->free(out, m + done, n - done);
@@ -52,7 +56,8 @@ int ts_forwarder(const struct io_system_ops *ops, const struct ts_forwarder_conf
     err = ops->open(&c->out, &out);
     if (err == 0) {
         atomic_store(&control->ready, 1);
-        err = forward(ops, in, out, control, counters, r);
+        err = forward(ops, in, out, c->in.channel, control, counters, r);
+        r->busy_ns = ts_cpu_ns();
         ops->close(out);
     }
     ops->close(in);

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <time.h>
 
 #include "workloads.h"
 
@@ -29,12 +28,6 @@ static void stamp(uint8_t *p, uint32_t flow, uint64_t sequence, uint64_t now, ui
     put64(p + 8, sequence);
     put64(p + 16, now);
     put32(p + 24, flags);
-}
-
-static void sleep_until(uint64_t ns)
-{
-    struct timespec t = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
-    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
 }
 
 static int send_some(const struct io_system_ops *ops, struct io_channel *out, const struct ts_source_config *c,
@@ -82,7 +75,7 @@ static int run(const struct io_system_ops *ops, struct io_channel *out, const st
             return n;
         cs_count(datagrams, (uint64_t)n);
         cs_count(bytes, (uint64_t)n * c->io.size);
-        sleep_until(ts_now_ns() + HEAD_START_NS);
+        ts_sleep_until(ts_now_ns() + HEAD_START_NS);
     }
     uint64_t start = ts_now_ns(), cpu = 0;
     while (r->sent < total && !atomic_load_explicit(&control->stop, memory_order_relaxed)) {
@@ -92,7 +85,7 @@ static int run(const struct io_system_ops *ops, struct io_channel *out, const st
         if (due > limit)
             due = limit;
         if (due <= r->sent) {
-            sleep_until(start + (uint64_t)((double)r->sent * gap_ns));
+            ts_sleep_until(start + (uint64_t)((double)r->sent * gap_ns));
             continue;
         }
         if (r->sent >= warmup && r->t0_ns == 0) {
@@ -115,7 +108,7 @@ static int run(const struct io_system_ops *ops, struct io_channel *out, const st
     /* the last datagram's slot is part of the interval */
     uint64_t end = start + (uint64_t)((double)total * gap_ns);
     if (r->sent == total && ts_now_ns() < end)
-        sleep_until(end);
+        ts_sleep_until(end);
     r->t1_ns = ts_now_ns();
     r->busy_ns = r->t0_ns ? ts_cpu_ns() - cpu : 0;
     return 0;

@@ -4,6 +4,7 @@
 #define WORKLOADS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "../core/counters.h"
@@ -42,7 +43,7 @@ struct ts_forwarder_config {
 };
 
 struct ts_forwarder_result {
-    uint64_t received, sent, dropped, batches;
+    uint64_t received, sent, dropped, batches, bytes, busy_ns;
 };
 
 struct ts_range {
@@ -72,12 +73,66 @@ struct ts_sink_result {
     uint32_t bin[TS_BINS];
 };
 
+/* What of a local channel's stream is measured: what moves in an interval of time, or so many operations. */
+struct ts_interval {
+    uint64_t warmup_ns, duration_ns;
+    uint64_t warmup_operations, operations; /* operations 0: by time */
+};
+
+struct ts_measure {
+    uint64_t operations, bytes;                   /* all */
+    uint64_t operations_measured, bytes_measured; /* a reader: without those that came at t0 */
+    uint64_t t0_ns, t1_ns; /* CLOCK_MONOTONIC; of a reader: when the interval's first and its last operation came */
+    uint64_t busy_ns;      /* CPU time of this thread in the measured interval */
+};
+
+/* How much of each operation a process looks at: all of it if 1, its first half if 2, nothing and without mapping it if
+ * 0. One word of each cache line is written or read, or every byte when the data is to be verified. */
+struct ts_access {
+    uint32_t part;
+    bool verify;
+    uint64_t image; /* a video frame of the server with that mark: only its number is written to what holds the image; 0: no */
+};
+
+struct ts_producer_config {
+    struct io_config io;
+    struct ts_access access;
+    struct ts_interval interval;
+    double fps; /* one operation is due each 1/fps seconds; 0: as fast as they are taken */
+};
+
+struct ts_producer_result {
+    struct ts_measure measure;
+    uint64_t held_back; /* looks for room that found none in time */
+    uint64_t skipped;   /* numbers whose time had passed when the one before was taken */
+};
+
+struct ts_consumer_config {
+    struct io_config io;
+    struct ts_access access;
+    struct ts_interval interval;
+    const struct io_config *screen; /* what came is shown there; NULL: it is freed */
+    double fps;                     /* the rate of a paced video server, whose numbers are looked at; 0: they are not */
+};
+
+struct ts_consumer_result {
+    struct ts_measure measure;
+    uint64_t mismatches; /* bytes that are not what the producer wrote */
+    uint64_t ended;      /* its writer closed or died: else it was stopped */
+    uint64_t dropped;    /* numbers that never came */
+    uint64_t late;       /* shown more than a frame's time after they were due, as seen from the first one */
+};
+
 int ts_source(const struct io_system_ops *ops, const struct ts_source_config *config, struct ts_control *control,
               struct cs_counters *counters, struct ts_source_result *result);
 int ts_forwarder(const struct io_system_ops *ops, const struct ts_forwarder_config *config, struct ts_control *control,
                  struct cs_counters *counters, struct ts_forwarder_result *result);
 int ts_sink(const struct io_system_ops *ops, const struct ts_sink_config *config, struct ts_control *control,
             struct cs_counters *counters, struct ts_sink_result *result);
+int ts_producer(const struct io_system_ops *ops, const struct ts_producer_config *config, struct ts_control *control,
+                struct cs_counters *counters, struct ts_producer_result *result);
+int ts_consumer(const struct io_system_ops *ops, const struct ts_consumer_config *config, struct ts_control *control,
+                struct cs_counters *counters, struct ts_consumer_result *result);
 /* Artificial CPU load: a tight loop with little impact on the cache (CS95-441, section 3). */
 int ts_hog(struct ts_control *control, struct cs_counters *counters);
 
@@ -92,5 +147,27 @@ int ts_control_ready(struct ts_control *control);
 /* clock.c */
 uint64_t ts_now_ns(void);
 uint64_t ts_cpu_ns(void); /* of the calling thread */
+void ts_sleep_until(uint64_t ns);
+
+/* measure.c: the measured interval of one end of a local channel */
+struct ts_watch {
+    const struct ts_interval *interval;
+    struct ts_measure *measure;
+    uint64_t start_ns, cpu_ns; /* of the first operation; CPU time when the measured interval began */
+    uint64_t operations, bytes; /* before the measured interval */
+    bool measuring, over;
+};
+
+/* A writer, before each operation: false when all is done. */
+bool ts_watch_goes_on(struct ts_watch *w);
+/* A reader, with each operation that came: its bytes are counted, too. */
+void ts_watch_arrived(struct ts_watch *w, uint64_t bytes);
+/* No operation follows. */
+void ts_watch_end(struct ts_watch *w);
+
+/* access.c: write the operation of that number, or read it. The number of a video frame is its first word. */
+uint64_t ts_access_number(const void *bytes);
+void ts_access_write(const struct ts_access *a, uint64_t number, void *bytes, uint32_t count);
+void ts_access_read(const struct ts_access *a, uint64_t number, const void *bytes, uint32_t count, uint64_t *mismatches);
 
 #endif

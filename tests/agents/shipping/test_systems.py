@@ -23,7 +23,7 @@ import pytest
 from pyroute2 import NetNS, netns
 
 from agents.shipping import counters
-from agents.workload import systems
+from agents.workload_params import systems
 from tests.support import wait_until
 
 pytestmark = pytest.mark.root

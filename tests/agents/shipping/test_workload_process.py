@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agents.shipping.counters import SEGMENT_BYTES
-from agents.workload import systems
+from agents.workload_params import systems
 
 SOURCE = {
     "local": "127.0.0.1",
@@ -23,6 +23,8 @@ SOURCE = {
 }
 SINK = {"local": "127.0.0.1:0", "flow": 1}
 INTERFACE = {"name": "no-such", "mac": "02:00:00:00:00:01", "address": "10.1.0.1", "prefix": 24, "mtu": 1500}
+LOCAL = {"channel": "no-such", "duration_s": 0.1}
+RELAY = {"channel": "no-such", "out_channel": "no-such-either"}
 MANAGER = {"interfaces": [INTERFACE], "socket": "/tmp/transship-no-such/manager"}
 
 
@@ -57,7 +59,7 @@ def spec(workload: str, params: Any, system: Any = "linux") -> str:
         ("[]", ""),
         ("7", ""),
         ('{"workload": "sink"}', "system"),
-        (spec("teleporter", {}), "one of source, forwarder, sink, manager, hog expected"),
+        (spec("teleporter", {}), "one of source, forwarder, sink, manager, hog, producer"),
         (spec("sink", SINK, "carrier-pigeon"), "one of linux, linux-batch, copy, shipping expected"),
         (spec("sink", SINK, 7), ""),
         (spec("sink", {"flow": 1}), "params.local: None given"),
@@ -82,6 +84,31 @@ def spec(workload: str, params: Any, system: Any = "linux") -> str:
         (spec("source", SOURCE | {"duration_s": float("inf")}), ""),
         (spec("source", SOURCE | {"duration_s": None}), "params.duration_s"),
         (spec("forwarder", {"local": "127.0.0.1:0", "out_local": "127.0.0.1"}), "params.remote: None given"),
+        (spec("producer", LOCAL, "linux-batch"), "one of linux, copy, shipping expected"),
+        (spec("consumer", {"duration_s": 1}), "params.channel: None given, a name of 1 to 63 bytes expected"),
+        (spec("consumer", LOCAL | {"channel": ""}), "params.channel: '' given"),
+        (spec("consumer", LOCAL | {"channel": "x" * 64}), "params.channel"),
+        (spec("consumer", LOCAL | {"channel": "a\0b"}), "params.channel"),
+        (spec("consumer", LOCAL | {"operation_bytes": 100}), "a multiple of 64 from 64 to 16777216 expected"),
+        (spec("consumer", LOCAL | {"operation_bytes": 0}), "params.operation_bytes: 0 given"),
+        (spec("consumer", LOCAL | {"queue_operations": 0}), "params.queue_operations: 0 given"),
+        (spec("consumer", LOCAL | {"map": "some"}), 'one of "none", "half", "full" expected'),
+        (spec("consumer", LOCAL | {"verify": 1}), "params.verify: 1 given"),
+        (spec("consumer", LOCAL | {"total_bytes": 1 << 20}), "one of duration_s and total_bytes expected"),
+        (spec("consumer", {"channel": "no-such"}), "one of duration_s and total_bytes expected"),
+        (spec("consumer", {"channel": "no-such", "total_bytes": 100}), "a multiple of 131072"),
+        (
+            spec("consumer", LOCAL | {"duration_s": 0}),
+            "params.duration_s: 0 given, a number of seconds",
+        ),
+        (spec("consumer", LOCAL | {"duration_s": float("nan")}), "params.duration_s"),
+        (spec("consumer", LOCAL | {"warmup_s": -1}), "params.warmup_s: -1 given"),
+        (spec("consumer", LOCAL | {"cpu": 4000}), "params.cpu: 4000 given, one of 0"),
+        (spec("consumer", LOCAL | {"cpu": "first"}), "params.cpu: 'first' given"),
+        (spec("producer", LOCAL, "shipping"), "params.manager_socket: None given"),
+        (spec("producer", LOCAL | {"manager_socket": "/tmp/transship-no-such"}, "copy"), "No such file"),
+        (spec("relay", {"channel": "no-such"}), "params.out_channel: None given"),
+        (spec("relay", RELAY, "linux-batch"), "one of linux, copy, shipping expected"),
         (spec("manager", {}), "params.interfaces: None given"),
         (spec("manager", MANAGER | {"interfaces": []}), "params.interfaces: 0 given"),
         (spec("manager", MANAGER | {"interfaces": [INTERFACE] * 9}), "params.interfaces: 9 given"),

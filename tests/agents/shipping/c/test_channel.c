@@ -213,7 +213,7 @@ TEST(a_name_has_two_ends_and_no_more)
     one = channel_end("test", 0);
     CHECK_EQ(cs_open_channel("", SHORT_QUEUE, 0), -EINVAL);
     CHECK_EQ(cs_open_channel(NULL, SHORT_QUEUE, 0), -EINVAL);
-    CHECK_EQ(cs_open_channel("q", 15, 0), -EINVAL);
+    CHECK_EQ(cs_open_channel("q", 0, 0), -EINVAL);
     CHECK_EQ(cs_open_channel("q", 65537, 0), -EINVAL);
     CHECK_EQ(cs_open_channel(too_long, SHORT_QUEUE, 0), -ENAMETOOLONG);
     CHECK(cs_open_channel(too_long + 1, SHORT_QUEUE, 0) >= 0);

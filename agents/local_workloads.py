@@ -1,0 +1,157 @@
+"""The workloads of one host's local channels: processes that hand operations to each other."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from typing import Any
+
+from agents.shipping._shipping import ffi, lib
+from agents.workload_params import LOOK_AROUND_MS, Library, Refused, check, fields, one_of, whole
+
+MAX_NAME = 63
+"""Bytes in the name of a channel (cs_open_channel)."""
+LINE = 64
+"""Bytes in a cache line: what is written and read is whole lines."""
+MAX_OPERATION = 16 << 20
+MAX_OPERATIONS_QUEUED = 1024
+MAX_SECONDS = 1_000_000
+PARTS = {"none": 0, "half": 2, "full": 1}
+"""How much of an operation is mapped and looked at, as struct ts_access says it."""
+
+
+def finite(params: dict[str, Any], name: str, default: float | None, above: bool) -> float:
+    """The parameter of that name, a number of seconds from zero on (`above`: not zero itself), or Refused."""
+    value = params.get(name, default)
+    limit = "above zero" if above else "from zero on"
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not (value > 0 if above else value >= 0)
+        or not value < MAX_SECONDS
+    ):
+        raise Refused(
+            f"params.{name}: {value!r} given, a number of seconds {limit}, below {MAX_SECONDS}, expected"
+        )
+    return float(value)
+
+
+def multiple(
+    params: dict[str, Any], name: str, default: int | None, unit: int, lowest: int, highest: int
+) -> int:
+    """The parameter of that name, a multiple of `unit` from lowest to highest, or Refused."""
+    value = params.get(name, default)
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int)
+        or not lowest <= value <= highest
+        or value % unit
+    ):
+        raise Refused(
+            f"params.{name}: {value!r} given, a multiple of {unit} from {lowest} to {highest} expected"
+        )
+    return value
+
+
+def channel(library: Library, ops: Any, params: dict[str, Any], name: str, size: int, into: Any) -> None:
+    """Fill a struct io_config with one end of the local channel that parameter `name` names."""
+    into.channel = library.text(params, name, f"a name of 1 to {MAX_NAME} bytes", MAX_NAME)
+    into.queue = whole(params, "queue_operations", 16, 1, MAX_OPERATIONS_QUEUED)
+    into.size = size
+    into.timeout_ms = LOOK_AROUND_MS
+    library.attach(ops, params, into)
+
+
+def operation_bytes(params: dict[str, Any]) -> int:
+    """Bytes of each operation, whole cache lines."""
+    return multiple(params, "operation_bytes", 128 << 10, LINE, LINE, MAX_OPERATION)
+
+
+def interval(params: dict[str, Any], unit: int, into: Any) -> None:
+    """Fill a struct ts_interval: by time, or by bytes in operations of `unit` bytes."""
+    if ("duration_s" in params) == ("total_bytes" in params):
+        raise Refused("params: one of duration_s and total_bytes expected")
+    if "duration_s" in params:
+        into.duration_ns = int(finite(params, "duration_s", None, True) * 1e9)
+        into.warmup_ns = int(finite(params, "warmup_s", 0, False) * 1e9)
+    else:
+        into.operations = multiple(params, "total_bytes", None, unit, unit, 1 << 50) // unit
+        into.warmup_operations = multiple(params, "warmup_bytes", 0, unit, 0, 1 << 50) // unit
+
+
+def access(params: dict[str, Any], into: Any) -> None:
+    """Fill a struct ts_access."""
+    into.part = PARTS[one_of(params, "map", "full", tuple(PARTS))]
+    into.verify = one_of(params, "verify", False, (False, True))
+
+
+def pin(params: dict[str, Any]) -> None:
+    """Keep the loop, which runs in this thread, on the core that `cpu` names, if any."""
+    if params.get("cpu") is None:
+        return
+    core = whole(params, "cpu", 0, 0, 4095)
+    try:
+        os.sched_setaffinity(0, {core})
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        usable = ", ".join(map(str, sorted(os.sched_getaffinity(0))))
+        raise Refused(f"params.cpu: {core} given, one of {usable} expected") from None
+
+
+def measured(result: Any) -> dict[str, Any]:
+    """A result struct with its measured interval, and what follows from that."""
+    answer = fields(ffi.addressof(result, "measure")) | fields(result)
+    seconds = (answer["t1_ns"] - answer["t0_ns"]) / 1e9
+    answer["mbytes_per_s"] = answer["bytes_measured"] / 1e6 / seconds if seconds else 0.0
+    answer["busy"] = answer["busy_ns"] / 1e9 / seconds if seconds else 0.0
+    return answer
+
+
+def producer(library: Library, system: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Write operations to `channel` as fast as they are taken."""
+    ops = library.local_system(system)
+    config, result = ffi.new("struct ts_producer_config *"), ffi.new("struct ts_producer_result *")
+    size = operation_bytes(params)
+    channel(library, ops, params, "channel", size, config.io)
+    access(params, config.access)
+    interval(params, size, config.interval)
+    pin(params)
+    check(lib.ts_producer(ops, config, library.control, library.counters, result), f"producer over {system}")
+    return measured(result)
+
+
+def consumer(library: Library, system: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Read operations from `channel` until its writer has closed."""
+    ops = library.local_system(system)
+    config, result = ffi.new("struct ts_consumer_config *"), ffi.new("struct ts_consumer_result *")
+    size = operation_bytes(params)
+    channel(library, ops, params, "channel", size, config.io)
+    access(params, config.access)
+    interval(params, size, config.interval)
+    pin(params)
+    check(lib.ts_consumer(ops, config, library.control, library.counters, result), f"consumer over {system}")
+    answer = measured(result)
+    answer["ended"] = bool(answer["ended"])
+    return answer
+
+
+def relay(library: Library, system: str, params: dict[str, Any]) -> dict[str, Any]:
+    """What comes in from `channel` goes out to `out_channel`, until the writer of the one has closed."""
+    ops = library.local_system(system)
+    config, result = ffi.new("struct ts_forwarder_config *"), ffi.new("struct ts_forwarder_result *")
+    size = operation_bytes(params)
+    channel(library, ops, params, "channel", size, getattr(config, "in"))
+    channel(library, ops, params, "out_channel", size, config.out)
+    getattr(config, "in").pieces = True
+    pin(params)
+    check(lib.ts_forwarder(ops, config, library.control, library.counters, result), f"relay over {system}")
+    return fields(result)
+
+
+LOCAL_WORKLOADS: dict[str, Callable[[Library, str, dict[str, Any]], dict[str, Any]]] = {
+    "producer": producer,
+    "consumer": consumer,
+    "relay": relay,
+}
