@@ -22,7 +22,7 @@ _CORE = (
     *("datapath", "manager", "counters"),
 )
 CORE = [*(f"core/{name}.c" for name in _CORE), "devices/channel.c"]
-NET = [f"net/{name}.c" for name in ("packet_format", "arp", "outbox", "packet")]
+NET = [f"net/{name}.c" for name in ("packet_format", "arp", "outbox", "packet", "reassembly")]
 
 
 def behaviours(program: str) -> list[str]:
