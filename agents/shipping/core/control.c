@@ -13,7 +13,7 @@
 #include "manager.h"
 #include "protocol.h"
 
-enum { FIRST_EPHEMERAL = 49152, MIN_DESCRIPTORS = 64, ACCEPT_PAUSE_NS = 100000000 };
+enum { FIRST_EPHEMERAL = 49152, MIN_DESCRIPTORS = CS_DATAGRAM_PARTS, ACCEPT_PAUSE_NS = 100000000 };
 
 int cs_control_open(struct cs_manager *m, const char *path)
 {

@@ -13,10 +13,10 @@ static uint8_t *at(struct cs_manager *m, const struct cs_part *p)
     return m->pool.data + (size_t)p->page * CS_PAGE_SIZE + p->off;
 }
 
-static void discard(struct cs_manager *m, const struct cs_frame *f, uint32_t from)
+static void discard(struct cs_manager *m, const struct cs_part *part, uint32_t parts)
 {
-    for (uint32_t i = from; i < f->parts; i++)
-        cs_pool_give(&m->pool, f->part[i].page);
+    for (uint32_t i = 0; i < parts; i++)
+        cs_pool_give(&m->pool, part[i].page);
 }
 
 static void send_arp(struct cs_manager *m, struct cs_interface *i, const struct cs_address *to)
@@ -29,12 +29,13 @@ static void send_arp(struct cs_manager *m, struct cs_interface *i, const struct 
     cs_outbox_put(&i->netif.out, &f, 0, NULL, 0);
 }
 
-/* Cut the frame down to the payload: headers off the front, padding off the end. */
-static void trim(struct cs_manager *m, struct cs_frame *f, uint32_t skip, uint32_t keep)
+/* Cut the parts of a frame or datagram down to the payload: headers off the front, padding off the end. How many are
+ * left. */
+static uint32_t trim(struct cs_manager *m, struct cs_part *part, uint32_t parts, uint32_t skip, uint32_t keep)
 {
     uint32_t kept = 0;
-    for (uint32_t i = 0; i < f->parts; i++) {
-        struct cs_part p = f->part[i];
+    for (uint32_t i = 0; i < parts; i++) {
+        struct cs_part p = part[i];
         uint32_t cut = skip < p.len ? skip : p.len;
         skip -= cut;
         p.off += cut;
@@ -45,37 +46,82 @@ static void trim(struct cs_manager *m, struct cs_frame *f, uint32_t skip, uint32
         if (p.len == 0 && !(i == 0 && keep == 0))
             cs_pool_give(&m->pool, p.page);
         else
-            f->part[kept++] = p;
+            part[kept++] = p;
     }
-    f->parts = kept;
+    return kept;
 }
 
-static void deliver(struct cs_manager *m, struct cs_interface *in, struct cs_frame *f, const struct cs_packet *packet)
+/* A whole datagram becomes its reader's, as one message. */
+static void deliver(struct cs_manager *m, struct cs_interface *in, struct cs_part *part, uint32_t parts,
+                    const struct cs_packet *packet)
 {
     uint16_t index = in->ports[packet->target_port];
     struct cs_endpoint *e = index ? &m->endpoint[index - 1] : NULL;
     if (!e || (e->remote && (e->remote != packet->sender.ip || e->remote_port != packet->source_port))) {
         cs_count(m->drops[CS_DROP_NO_PORT], 1);
-        discard(m, f, 0);
+        discard(m, part, parts);
         return;
     }
-    trim(m, f, packet->payload_off, packet->payload_len);
-    if (cs_ring_space(&e->rx) < (int64_t)f->parts ||
-        !cs_pool_grants(&m->pool, (uint16_t)(e->process + 1), f->parts, CS_SHARE_ARRIVED)) {
+    parts = trim(m, part, parts, packet->payload_off, packet->payload_len);
+    if (cs_ring_space(&e->rx) < (int64_t)parts ||
+        !cs_pool_grants(&m->pool, (uint16_t)(e->process + 1), parts, CS_SHARE_ARRIVED)) {
         cs_count(m->drops[CS_DROP_ENDPOINT_QUEUE], 1);
-        discard(m, f, 0);
+        discard(m, part, parts);
         return;
     }
-    for (uint32_t i = 0; i < f->parts; i++)
+    for (uint32_t i = 0; i < parts; i++)
         *cs_ring_reserve(&e->rx) = (struct cs_desc){
-            .cid = cs_pool_move(&m->pool, f->part[i].page, (uint16_t)(e->process + 1), CS_OWNED),
-            .off = f->part[i].off,
-            .len = f->part[i].len,
-            .flags = i + 1 < f->parts ? CS_DESC_MORE : 0,
+            .cid = cs_pool_move(&m->pool, part[i].page, (uint16_t)(e->process + 1), CS_OWNED),
+            .off = part[i].off,
+            .len = part[i].len,
+            .flags = i + 1 < parts ? CS_DESC_MORE : 0,
         };
     cs_ring_submit(&e->rx);
     cs_count(m->datagrams_in, 1);
     cs_count(m->bytes_in, packet->payload_len);
+}
+
+/* The sum that a UDP checksum is made from, of the first `bytes` of these parts. */
+static uint64_t sum_of(struct cs_manager *m, const struct cs_part *part, uint32_t bytes)
+{
+    uint64_t sum = 0;
+    for (uint32_t before = 0; before < bytes; before += (part++)->len)
+        sum += cs_packet_sum(at(m, part), part->len < bytes - before ? part->len : bytes - before, before);
+    return sum;
+}
+
+/* The UDP header and checksum of a datagram that came in fragments: no adapter saw all of it. CS_DROPS: they are right. */
+static uint32_t verify(struct cs_manager *m, struct cs_packet *packet, const struct cs_part *whole, uint32_t bytes)
+{
+    const uint8_t *udp = at(m, &whole[0]); /* all of the header: a first fragment with less is a bad one */
+    packet->payload_off = 0;
+    if (!cs_packet_udp_header(packet, udp, bytes))
+        return CS_PACKET_BAD_HEADER;
+    if (udp[6] == 0 && udp[7] == 0)
+        return CS_DROPS; /* its sender made none */
+    bytes = CS_UDP_BYTES + packet->payload_len;
+    return cs_packet_udp_checksum(packet->sender.ip, packet->target, bytes, sum_of(m, whole, bytes)) ? CS_DROP_CHECKSUM : CS_DROPS;
+}
+
+/* A fragment; with the last that was missing, the datagram is delivered. */
+static void reassemble(struct cs_manager *m, struct cs_interface *in, struct cs_frame *f, struct cs_packet *packet)
+{
+    struct cs_part whole[CS_DATAGRAM_PARTS];
+    uint32_t bytes = 0;
+    cs_count(m->fragments_in, 1);
+    f->parts = trim(m, f->part, f->parts, packet->payload_off, packet->payload_len);
+    uint32_t parts = cs_reassembly_add(&in->reassembly, packet, f, cs_now_ns(), whole);
+    if (parts == 0)
+        return;
+    for (uint32_t i = 0; i < parts; i++)
+        bytes += whole[i].len;
+    uint32_t drop = verify(m, packet, whole, bytes);
+    if (drop == CS_DROPS)
+        deliver(m, in, whole, parts, packet);
+    else {
+        cs_count(m->drops[drop], 1);
+        discard(m, whole, parts);
+    }
 }
 
 bool cs_receive_pass(struct cs_manager *m, struct cs_interface *in)
@@ -92,7 +138,10 @@ bool cs_receive_pass(struct cs_manager *m, struct cs_interface *in)
         struct cs_packet packet = cs_packet_parse(at(m, &f->part[0]), f->part[0].len, cs_frame_bytes(f), &in->netif.address);
         switch (packet.kind) {
         case CS_PACKET_UDP:
-            deliver(m, in, f, &packet);
+            deliver(m, in, f->part, f->parts, &packet);
+            continue;
+        case CS_PACKET_FRAGMENT:
+            reassemble(m, in, f, &packet);
             continue;
         case CS_PACKET_ARP_REQUEST:
             cs_arp_heard(&in->arp, &packet.sender, cs_now_ns());
@@ -104,8 +153,11 @@ bool cs_receive_pass(struct cs_manager *m, struct cs_interface *in)
         default:
             cs_count(m->drops[packet.kind], 1);
         }
-        discard(m, f, 0);
+        discard(m, f->part, f->parts);
     }
+    /* after what waited for us: we may have been kept from the CPU for longer than anybody waits for a fragment */
+    if (in->reassembly.count > 0 && count < BATCH)
+        cs_reassembly_expire(&in->reassembly, cs_now_ns());
     return count > 0;
 }
 
@@ -169,7 +221,7 @@ static enum cs_drop send_message(struct cs_manager *m, struct cs_endpoint *e, ui
     else if (make_room(m, &f) < 0)
         drop = CS_DROP_NO_PAGE;
     if (drop != CS_DROPS) {
-        discard(m, &f, 0);
+        discard(m, f.part, f.parts);
         return drop;
     }
     const struct cs_flow flow = {e->neighbour->address, e->local_port, e->remote_port};

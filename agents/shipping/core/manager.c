@@ -19,7 +19,7 @@ enum {
 };
 
 static const char *const drop_names[CS_DROPS - CS_PACKET_KINDS] = {
-    "no_port", "endpoint_queue", "bad_descriptor", "too_big", "no_page_to_send", "closed",
+    "no_port", "endpoint_queue", "bad_descriptor", "too_big", "no_page_to_send", "closed", "checksum",
 };
 
 static int open_interface(struct cs_manager *m, const struct cs_interface_config *c, const struct cs_backend *backend)
@@ -45,6 +45,7 @@ static int open_interface(struct cs_manager *m, const struct cs_interface_config
         return err;
     }
     cs_outbox_open(&i->netif, m->segmentation);
+    cs_reassembly_open(&i->reassembly, &m->pool, m->counters);
     m->interface[m->interfaces++] = i;
     return 0;
 }
@@ -53,6 +54,7 @@ static void close_interfaces(struct cs_manager *m)
 {
     while (m->interfaces > 0) { /* the first one made what the others share */
         struct cs_interface *i = m->interface[--m->interfaces];
+        cs_reassembly_close(&i->reassembly);
         cs_outbox_close(&i->netif);
         i->netif.backend->close(&i->netif);
         free(i);
@@ -89,7 +91,7 @@ static void name_counters(struct cs_manager *m)
 {
     for (int i = 0; i < CS_DROPS; i++) {
         char name[CS_COUNTER_NAME];
-        if (i == CS_PACKET_UDP || i == CS_PACKET_ARP_REQUEST || i == CS_PACKET_ARP_REPLY)
+        if (i < CS_PACKET_NOT_IP)
             continue;
         snprintf(name, sizeof name, "drop_%s", i < CS_PACKET_KINDS ? cs_packet_kind_names[i] : drop_names[i - CS_PACKET_KINDS]);
         m->drops[i] = cs_counter_get(m->counters, name);
@@ -98,6 +100,7 @@ static void name_counters(struct cs_manager *m)
     m->bytes_in = cs_counter_get(m->counters, "bytes_in");
     m->datagrams_out = cs_counter_get(m->counters, "datagrams_out");
     m->bytes_out = cs_counter_get(m->counters, "bytes_out");
+    m->fragments_in = cs_counter_get(m->counters, "fragments_in");
     m->wakeups = cs_counter_get(m->counters, "wakeups");
     m->reclaimed = cs_counter_get(m->counters, "containers_reclaimed");
     m->messages = cs_counter_get(m->counters, "channel_messages");

@@ -10,6 +10,7 @@
 
 #include "../net/arp.h"
 #include "../net/backend.h"
+#include "../net/reassembly.h"
 #include "counters.h"
 #include "pool.h"
 #include "protocol.h"
@@ -47,6 +48,7 @@ enum cs_drop {
     CS_DROP_TOO_BIG,
     CS_DROP_NO_PAGE,
     CS_DROP_CLOSED,
+    CS_DROP_CHECKSUM,
     CS_DROPS
 };
 
@@ -83,6 +85,7 @@ struct cs_endpoint {
 struct cs_interface {
     struct cs_netif netif;
     struct cs_arp arp;
+    struct cs_reassembly reassembly;
     uint16_t ports[65536]; /* UDP port -> endpoint + 1 */
 };
 
@@ -103,6 +106,7 @@ struct cs_manager {
     bool held_back; /* in this pass a message had to wait for the network or a neighbour */
     char socket[108];
     cs_counter *drops[CS_DROPS], *datagrams_in, *bytes_in, *datagrams_out, *bytes_out, *wakeups, *reclaimed;
+    cs_counter *fragments_in;
     cs_counter *messages, *message_bytes; /* through channels */
     cs_counter *requests;                 /* on the socket */
     struct cs_framebuffer_device *framebuffer[CS_FRAMEBUFFERS];

@@ -5,6 +5,9 @@
 #include <stdint.h>
 
 #define CS_FRAME_PARTS 16
+/* Of a datagram that comes or goes in several frames: what the largest has on networks with the smallest MTU that every
+ * station must be able to take in one piece (RFC 791: 576), and some. */
+#define CS_DATAGRAM_PARTS 128u
 
 struct cs_part {
     uint32_t page; /* first page of the container */

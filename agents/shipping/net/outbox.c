@@ -20,7 +20,6 @@
 #endif
 
 enum {
-    UDP_BYTES = 65507, /* what a UDP datagram can carry at most */
     SINGLES = 64,
     PREFETCHED = 512, /* bytes */
 };
@@ -194,8 +193,8 @@ int cs_outbox_flush(struct cs_netif *n)
         if (err == -EAGAIN || err == -ENOBUFS)
             break;
         if (err == -EMSGSIZE || err == -EINVAL) {
-            if (n->out.run_bytes > UDP_BYTES) /* no more than an adapter would take */
-                n->out.run_bytes = UDP_BYTES;
+            if (n->out.run_bytes > CS_UDP_MOST) /* no more than an adapter would take */
+                n->out.run_bytes = CS_UDP_MOST;
             else /* a kernel before 6.2 cannot cut up UDP here: one by one from now on */
                 cs_outbox_close(n);
             continue;

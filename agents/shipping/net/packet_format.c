@@ -1,10 +1,9 @@
 #include "packet_format.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 const char *const cs_packet_kind_names[CS_PACKET_KINDS] = {
-    "udp", "arp_request", "arp_reply", "not_ip", "not_for_us", "bad_header", "fragment", "not_udp",
+    "udp", "fragment", "arp_request", "arp_reply", "not_ip", "not_for_us", "bad_header", "bad_fragment", "not_udp",
 };
 
 static uint16_t get16(const uint8_t *p)
@@ -69,6 +68,33 @@ static struct cs_packet parse_arp(const uint8_t *p, uint32_t len, const struct c
     return packet;
 }
 
+bool cs_packet_udp_header(struct cs_packet *packet, const uint8_t *udp, uint32_t len)
+{
+    uint32_t udp_length = get16(udp + 4);
+    if (udp_length < CS_UDP_BYTES || udp_length > len)
+        return false;
+    packet->source_port = get16(udp);
+    packet->target_port = get16(udp + 2);
+    packet->payload_off += CS_UDP_BYTES;
+    packet->payload_len = udp_length - CS_UDP_BYTES;
+    return true;
+}
+
+/* Empty, of a length that leaves a hole, or beyond what a datagram can have: none of these can be. A first one that is
+ * too short for the UDP header is refused as RFC 1858 says. */
+static void parse_fragment(struct cs_packet *packet, const uint8_t *ip, uint32_t header, uint32_t length, uint32_t room)
+{
+    uint32_t flags = get16(ip + 6), bytes = length - header;
+    packet->id = get16(ip + 4);
+    packet->more = flags & 0x2000;
+    packet->offset = (flags & 0x1fff) * 8;
+    packet->payload_off = CS_ETH_BYTES + header;
+    packet->payload_len = bytes;
+    bool bad = bytes == 0 || (packet->more && bytes % 8) || header + packet->offset + bytes > 65535 ||
+               (packet->offset == 0 && (bytes < CS_UDP_BYTES || room < header + CS_UDP_BYTES));
+    packet->kind = bad ? CS_PACKET_BAD_FRAGMENT : CS_PACKET_FRAGMENT;
+}
+
 struct cs_packet cs_packet_parse(const uint8_t *head, uint32_t head_len, uint32_t total, const struct cs_address *ours)
 {
     struct cs_packet packet = {.kind = CS_PACKET_NOT_IP};
@@ -96,26 +122,47 @@ struct cs_packet cs_packet_parse(const uint8_t *head, uint32_t head_len, uint32_
         packet.kind = CS_PACKET_NOT_FOR_US;
         return packet;
     }
-    if (get16(ip + 6) & 0x3fff) { /* more fragments, or not the first */
-        packet.kind = CS_PACKET_FRAGMENT;
-        return packet;
-    }
     if (ip[9] != 17) {
         packet.kind = CS_PACKET_NOT_UDP;
         return packet;
     }
-    const uint8_t *udp = ip + header;
-    if (room < header + CS_UDP_BYTES || length < header + CS_UDP_BYTES)
+    if (get16(ip + 6) & 0x3fff) { /* more fragments, or not the first */
+        parse_fragment(&packet, ip, header, length, room);
         return packet;
-    uint32_t udp_length = get16(udp + 4);
-    if (udp_length < CS_UDP_BYTES || udp_length > length - header)
-        return packet;
-    packet.kind = CS_PACKET_UDP;
-    packet.source_port = get16(udp);
-    packet.target_port = get16(udp + 2);
-    packet.payload_off = CS_ETH_BYTES + header + CS_UDP_BYTES;
-    packet.payload_len = udp_length - CS_UDP_BYTES;
+    }
+    packet.payload_off = CS_ETH_BYTES + header;
+    if (room >= header + CS_UDP_BYTES && length >= header + CS_UDP_BYTES &&
+        cs_packet_udp_header(&packet, ip + header, length - header))
+        packet.kind = CS_PACKET_UDP;
     return packet;
+}
+
+uint32_t cs_packet_sum(const uint8_t *p, uint32_t bytes, uint32_t before)
+{
+    uint64_t sum = 0;
+    uint32_t word;
+    uint16_t rest = 0;
+    /* in the machine's own byte order, four at a time: it comes to the same, but for the order (RFC 1071, 2 (B)) */
+    for (; bytes >= sizeof word; p += sizeof word, bytes -= sizeof word) {
+        memcpy(&word, p, sizeof word);
+        sum += word;
+    }
+    for (; bytes > 0; p += sizeof rest, bytes -= bytes < sizeof rest ? bytes : sizeof rest) {
+        rest = 0;
+        memcpy(&rest, p, bytes < sizeof rest ? bytes : sizeof rest);
+        sum += rest;
+    }
+    sum = (sum & 0xffffffff) + (sum >> 32);
+    const uint16_t folded = fold((uint32_t)((sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32)));
+    const uint32_t in_order = get16((const uint8_t *)&folded);
+    return before % 2 ? (in_order & 0xff) << 8 | in_order >> 8 : in_order;
+}
+
+uint16_t cs_packet_udp_checksum(uint32_t from, uint32_t to, uint32_t len, uint64_t sum)
+{
+    sum += (from >> 16) + (from & 0xffff) + (to >> 16) + (to & 0xffff) + 17u + len;
+    sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
+    return (uint16_t)~fold((uint32_t)sum);
 }
 
 static void write_ethernet(uint8_t *out, const uint8_t *from, const uint8_t *to, uint16_t type)

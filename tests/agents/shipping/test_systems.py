@@ -41,8 +41,8 @@ def mac(link: int, side: int) -> str:
     return f"02:00:00:0{link}:00:0{side}"
 
 
-@pytest.fixture(scope="module")
-def links() -> Iterator[None]:
+@contextlib.contextmanager
+def two_links(mtu: int) -> Iterator[None]:
     """Two links between two namespaces: 10.98.<n>.1 is theirs, 10.98.<n>.2 ours."""
     try:
         with contextlib.ExitStack() as stack:
@@ -50,8 +50,8 @@ def links() -> Iterator[None]:
             for ns in (ours, theirs):
                 ns.link("set", index=ns.link_lookup(ifname="lo")[0], state="up")
             for link in range(2):
-                peer = {"ifname": f"eth{link}", "net_ns_fd": THEIRS, "mtu": MTU, "address": mac(link, 1)}
-                ours.link("add", ifname=f"eth{link}", kind="veth", mtu=MTU, address=mac(link, 2), peer=peer)
+                peer = {"ifname": f"eth{link}", "net_ns_fd": THEIRS, "mtu": mtu, "address": mac(link, 1)}
+                ours.link("add", ifname=f"eth{link}", kind="veth", mtu=mtu, address=mac(link, 2), peer=peer)
                 for side, ns in ((1, theirs), (2, ours)):
                     index = ns.link_lookup(ifname=f"eth{link}")[0]
                     ns.addr("add", index=index, address=f"10.98.{link}.{side}", prefixlen=24)
@@ -61,6 +61,12 @@ def links() -> Iterator[None]:
         for name in (OURS, THEIRS):
             if (Path("/run/netns") / name).exists():
                 netns.remove(name)
+
+
+@pytest.fixture(scope="module")
+def links() -> Iterator[None]:
+    with two_links(MTU):
+        yield
 
 
 def enter(name: str) -> Callable[[], None]:
@@ -142,9 +148,9 @@ def kernel_socket(local: str, port: int) -> socket.socket:
 
 
 @contextlib.contextmanager
-def manager(backend: str, path: Path, segmentation: bool = True) -> Iterator[Workload]:
+def manager(backend: str, path: Path, segmentation: bool = True, mtu: int = MTU) -> Iterator[Workload]:
     interfaces = [
-        {"name": f"eth{n}", "mac": mac(n, 2), "address": f"10.98.{n}.2", "prefix": 24, "mtu": MTU}
+        {"name": f"eth{n}", "mac": mac(n, 2), "address": f"10.98.{n}.2", "prefix": 24, "mtu": mtu}
         for n in range(2)
     ]
     params = {"interfaces": interfaces, "socket": str(path), "backend": backend, "queue_datagrams": 256}
@@ -153,13 +159,13 @@ def manager(backend: str, path: Path, segmentation: bool = True) -> Iterator[Wor
         yield made
 
 
-def forwarder(system: str, path: Path) -> Workload:
+def forwarder(system: str, path: Path, size: int = 9000) -> Workload:
     params = {
         "local": "10.98.0.2:9000",
         "out_local": "10.98.1.2",
         "remote": "10.98.1.1:9000",
         "queue_datagrams": 128,
-        "size": 9000,
+        "size": size,
         "manager_socket": str(path),
     }
     return Workload("forwarder", system, params)

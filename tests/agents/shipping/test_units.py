@@ -9,6 +9,7 @@ PARTS = {
     "test_pool": ["core/pool.c", "core/counters.c"],
     "test_packet": ["net/packet_format.c"],
     "test_xdp": ["core/pool.c", "core/counters.c"],
+    "test_reassembly": ["core/pool.c", "core/counters.c", "net/reassembly.c"],
     "test_arp": ["net/arp.c", "net/packet_format.c"],
 }
 

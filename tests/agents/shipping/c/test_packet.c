@@ -109,7 +109,7 @@ TEST(one_thing_wrong_is_enough_to_be_refused_by_its_name)
         good(frame);
         frame[20 + 1 - bit / 8] |= (uint8_t)(1 << bit % 8);
         frame_checksum(frame);
-        bad(frame, FRAME, CS_PACKET_FRAGMENT);
+        bad(frame, FRAME, bit == 13 ? CS_PACKET_BAD_FRAGMENT : CS_PACKET_FRAGMENT); /* more, of 108 bytes */
     }
     for (int protocol = 0; protocol < 256; protocol++) {
         good(frame);
@@ -151,9 +151,25 @@ TEST(nothing_outside_the_frame_is_ever_pointed_at)
         uint8_t frame[FRAME_MAX];
         uint32_t total = frame_mutant(frame), head = below(4) ? total : below(total + 1);
         struct cs_packet p = parse(frame, head, total);
-        if (p.kind == CS_PACKET_UDP) {
+        if (p.kind == CS_PACKET_UDP || p.kind == CS_PACKET_FRAGMENT) {
             CHECK(p.payload_off <= head && p.payload_off + p.payload_len <= total);
             CHECK_EQ(p.target, frame_us.ip);
         }
+    }
+}
+
+/* Any bytes, in any two pieces, sum up to what the plain way says. */
+TEST(a_sum_over_pieces_is_the_sum_of_the_whole)
+{
+    for (int i = 0; i < 2000; i++) {
+        uint8_t datagram[700];
+        uint32_t bytes = frame_datagram(datagram, frame_them.ip, (uint16_t)random64(), (uint16_t)random64(), below(600));
+        uint32_t cut = below(bytes + 1), wrong = below(bytes * 8);
+        uint64_t sum = (uint64_t)cs_packet_sum(datagram, cut, 0) + cs_packet_sum(datagram + cut, bytes - cut, cut);
+        CHECK_EQ(cs_packet_udp_checksum(frame_them.ip, frame_us.ip, bytes, sum), 0);
+        datagram[wrong / 8] ^= (uint8_t)(1 << wrong % 8);
+        CHECK_EQ(cs_packet_udp_checksum(frame_them.ip, frame_us.ip, bytes, cs_packet_sum(datagram, bytes, 0)),
+                 frame_udp_sum(datagram, bytes, frame_them.ip, frame_us.ip));
+        CHECK(frame_udp_sum(datagram, bytes, frame_them.ip, frame_us.ip) != 0);
     }
 }

@@ -1,0 +1,157 @@
+#include "reassembly.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void cs_reassembly_open(struct cs_reassembly *r, struct cs_pool *pool, struct cs_counters *counters)
+{
+    static const char *const names[CS_REASSEMBLY_DROPS] = {"timeout", "overlap", "full", "pieces", "closed"};
+    r->pool = pool;
+    r->pages = r->count = 0;
+    r->most_pages = pool->pages / CS_REASSEMBLY_SHARE;
+    for (uint32_t i = 0; i < CS_REASSEMBLIES; i++)
+        r->order[i] = (uint8_t)i;
+    for (int i = 0; i < CS_REASSEMBLY_DROPS; i++) {
+        char name[CS_COUNTER_NAME];
+        snprintf(name, sizeof name, "drop_reassembly_%s", names[i]);
+        r->drops[i] = cs_counter_get(counters, name);
+    }
+}
+
+static struct cs_incomplete *nth(struct cs_reassembly *r, uint32_t n)
+{
+    return &r->datagram[r->order[n]];
+}
+
+/* The name of the nth is forgotten. */
+static void forget(struct cs_reassembly *r, uint32_t n)
+{
+    uint8_t slot = r->order[n];
+    memmove(&r->order[n], &r->order[n + 1], --r->count - n);
+    r->order[r->count] = slot;
+}
+
+static void give(struct cs_reassembly *r, const struct cs_part *part, uint32_t parts)
+{
+    for (uint32_t i = 0; i < parts; i++)
+        cs_pool_give(r->pool, part[i].page);
+}
+
+static void give_up(struct cs_reassembly *r, struct cs_incomplete *d, enum cs_reassembly_drop why)
+{
+    give(r, d->part, d->parts);
+    r->pages -= d->parts;
+    d->parts = d->pieces = 0;
+    d->given_up = true;
+    cs_count(r->drops[why], 1);
+}
+
+void cs_reassembly_close(struct cs_reassembly *r)
+{
+    for (uint32_t n = 0; n < r->count; n++)
+        cs_count(r->drops[CS_REASSEMBLY_CLOSED], !nth(r, n)->given_up);
+    r->count = 0;
+}
+
+void cs_reassembly_expire(struct cs_reassembly *r, uint64_t now_ns)
+{
+    while (r->count > 0 && now_ns - nth(r, 0)->since_ns >= CS_REASSEMBLY_NS) {
+        if (!nth(r, 0)->given_up)
+            give_up(r, nth(r, 0), CS_REASSEMBLY_TIMEOUT);
+        forget(r, 0);
+    }
+}
+
+/* The oldest that is (not) given up, its place in the order; count: there is none. */
+static uint32_t oldest(struct cs_reassembly *r, bool given_up)
+{
+    uint32_t n = 0;
+    while (n < r->count && nth(r, n)->given_up != given_up)
+        n++;
+    return n;
+}
+
+static uint32_t find(struct cs_reassembly *r, const struct cs_packet *packet, uint64_t now_ns)
+{
+    for (uint32_t n = r->count; n-- > 0;) /* it is most often the newest */
+        if (nth(r, n)->source == packet->sender.ip && nth(r, n)->id == packet->id)
+            return n;
+    if (r->count == CS_REASSEMBLIES) {
+        uint32_t leaves = oldest(r, true);
+        if (leaves == r->count)
+            give_up(r, nth(r, leaves = 0), CS_REASSEMBLY_FULL);
+        forget(r, leaves);
+    }
+    struct cs_incomplete *d = nth(r, r->count);
+    d->source = packet->sender.ip;
+    d->id = packet->id;
+    d->given_up = false;
+    d->bytes = d->end = d->pieces = d->parts = 0;
+    d->since_ns = now_ns;
+    return r->count++;
+}
+
+enum fit { FITS, COPY, OVERLAPS };
+
+/* Where among its pieces a fragment belongs, if it agrees with what is there. */
+static enum fit fit(const struct cs_incomplete *d, const struct cs_packet *packet, uint32_t *place)
+{
+    uint32_t from = packet->offset, to = from + packet->payload_len, n = d->pieces;
+    while (n > 0 && d->piece[n - 1].from > from)
+        n--;
+    *place = n;
+    const struct cs_piece *before = n > 0 ? &d->piece[n - 1] : NULL, *after = n < d->pieces ? &d->piece[n] : NULL;
+    if (before && before->from == from && before->to == to && packet->more == (to != d->end))
+        return COPY;
+    if ((before && before->to > from) || (after && after->from < to))
+        return OVERLAPS;
+    if (d->end ? to > d->end || !packet->more : !packet->more && after)
+        return OVERLAPS;
+    return FITS;
+}
+
+static void insert(struct cs_incomplete *d, const struct cs_packet *packet, const struct cs_frame *f, uint32_t place)
+{
+    struct cs_piece *p = &d->piece[place];
+    memmove(p + 1, p, (d->pieces++ - place) * sizeof *p);
+    *p = (struct cs_piece){(uint16_t)packet->offset, (uint16_t)(packet->offset + packet->payload_len), (uint16_t)d->parts,
+                           (uint16_t)f->parts};
+    memcpy(&d->part[d->parts], f->part, f->parts * sizeof f->part[0]);
+    d->parts += f->parts;
+    d->bytes += packet->payload_len;
+    if (!packet->more)
+        d->end = p->to;
+}
+
+/* Room in the pool's share for a fragment of d: the oldest make way. False: d was one of them. */
+static bool make_room(struct cs_reassembly *r, const struct cs_incomplete *d, uint32_t pages)
+{
+    while (!d->given_up && r->pages + pages > r->most_pages)
+        give_up(r, nth(r, oldest(r, false)), CS_REASSEMBLY_FULL);
+    return !d->given_up;
+}
+
+uint32_t cs_reassembly_add(struct cs_reassembly *r, const struct cs_packet *packet, const struct cs_frame *f, uint64_t now_ns,
+                           struct cs_part whole[CS_DATAGRAM_PARTS])
+{
+    uint32_t n = find(r, packet, now_ns), place = 0, parts = 0;
+    struct cs_incomplete *d = nth(r, n);
+    enum fit how = d->given_up ? COPY : fit(d, packet, &place);
+    if (how == OVERLAPS)
+        give_up(r, d, CS_REASSEMBLY_OVERLAP);
+    else if (how == FITS && d->parts + f->parts > CS_DATAGRAM_PARTS)
+        give_up(r, d, CS_REASSEMBLY_PIECES);
+    if (how != FITS || d->given_up || !make_room(r, d, f->parts)) {
+        give(r, f->part, f->parts);
+        return 0;
+    }
+    insert(d, packet, f, place);
+    r->pages += f->parts;
+    if (d->bytes != d->end)
+        return 0;
+    for (uint32_t i = 0; i < d->pieces; parts += d->piece[i++].parts)
+        memcpy(&whole[parts], &d->part[d->piece[i].first], d->piece[i].parts * sizeof whole[0]);
+    r->pages -= parts;
+    forget(r, n);
+    return parts;
+}
