@@ -150,14 +150,24 @@ static bool hand_over(struct cs_manager *m, struct cs_endpoint *e, uint32_t from
     return true;
 }
 
-/* What the other end left when it closed; after that, the end. */
+/* Descriptors of the next message that the other end left. */
+static uint32_t late_length(const struct cs_endpoint *e)
+{
+    uint32_t next = e->late_next;
+    while (e->late[next].flags & CS_DESC_MORE)
+        next++;
+    return next + 1 - e->late_next;
+}
+
+/* What the other end left when it closed, in whole messages; after that, the end. */
 static bool deliver_late(struct cs_endpoint *e)
 {
     uint32_t before = e->late_next;
     if (!e->late)
         return false;
-    while (e->late_next < e->late_count && has_room(e, 1))
-        *cs_ring_reserve(&e->rx) = e->late[e->late_next++];
+    while (e->late_next < e->late_count && has_room(e, late_length(e)))
+        for (uint32_t left = late_length(e); left > 0; left--)
+            *cs_ring_reserve(&e->rx) = e->late[e->late_next++];
     cs_ring_submit(&e->rx);
     e->announce = true;
     if (e->late_next < e->late_count)
