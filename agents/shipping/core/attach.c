@@ -1,6 +1,7 @@
 /* Attach to the host's manager, open and close endpoints: the rare calls, over the manager's socket. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -42,6 +43,60 @@ int cs_ask(struct cs_request *q, struct cs_reply *reply, int *fds)
     return reply->error;
 }
 
+static void forget(struct cs_open *e)
+{
+    if (e->memory)
+        munmap(e->memory, e->bytes);
+    if (e->fd >= 0) {
+        cs_self.by_fd[e->fd] = 0;
+        close(e->fd);
+    }
+    *e = (struct cs_open){.fd = -1};
+}
+
+static void let_go(void)
+{
+    for (int i = 0; i < CS_OPEN_MAX; i++)
+        forget(&cs_self.open[i]);
+    if (cs_self.table)
+        munmap((void *)(uintptr_t)cs_self.table, cs_table_bytes(cs_self.pages));
+    if (cs_self.data)
+        munmap(cs_self.data, (size_t)cs_self.pages * CS_PAGE_SIZE);
+    if (cs_self.data_fd >= 0)
+        close(cs_self.data_fd);
+    if (cs_self.doorbell >= 0)
+        close(cs_self.doorbell);
+    close(cs_self.control);
+    free(cs_self.owned);
+    free(cs_self.from);
+    memset(&cs_self, 0, sizeof cs_self);
+}
+
+/* A child owns nothing of what its parent owns. It must neither use the parent's rings nor keep its socket open, by
+ * which the manager knows that the parent lives. */
+static void in_child(void)
+{
+    if (cs_self.attached)
+        let_go();
+}
+
+static int watch_forks(void)
+{
+    static bool watched;
+    if (!watched && pthread_atfork(NULL, NULL, in_child) != 0)
+        return -ENOMEM;
+    watched = true;
+    return 0;
+}
+
+void cs_detach(void)
+{
+    if (!cs_self.attached)
+        return;
+    cs_flush();
+    let_go();
+}
+
 int cs_attach(const char *manager_socket)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -52,6 +107,8 @@ int cs_attach(const char *manager_socket)
         return -EISCONN;
     if (strlen(manager_socket) >= sizeof address.sun_path)
         return -ENAMETOOLONG;
+    if ((err = watch_forks()) < 0)
+        return err;
     strcpy(address.sun_path, manager_socket);
     cs_self.data_fd = cs_self.doorbell = -1;
     cs_self.control = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
@@ -62,8 +119,9 @@ int cs_attach(const char *manager_socket)
     cs_self.attached = true;
     if (connect(cs_self.control, (struct sockaddr *)&address, sizeof address) < 0)
         err = -errno;
-    else
+    else {
         err = cs_ask(&q, &reply, fds);
+    }
     if (err < 0)
         goto fail;
     cs_self.data_fd = fds[0];
@@ -81,38 +139,6 @@ int cs_attach(const char *manager_socket)
 fail:
     cs_detach();
     return err;
-}
-
-static void forget(struct cs_open *e)
-{
-    if (e->memory)
-        munmap(e->memory, e->bytes);
-    if (e->fd >= 0) {
-        cs_self.by_fd[e->fd] = 0;
-        close(e->fd);
-    }
-    *e = (struct cs_open){.fd = -1};
-}
-
-void cs_detach(void)
-{
-    if (!cs_self.attached)
-        return;
-    cs_flush();
-    for (int i = 0; i < CS_OPEN_MAX; i++)
-        forget(&cs_self.open[i]);
-    if (cs_self.table)
-        munmap((void *)(uintptr_t)cs_self.table, cs_table_bytes(cs_self.pages));
-    if (cs_self.data)
-        munmap(cs_self.data, (size_t)cs_self.pages * CS_PAGE_SIZE);
-    if (cs_self.data_fd >= 0)
-        close(cs_self.data_fd);
-    if (cs_self.doorbell >= 0)
-        close(cs_self.doorbell);
-    close(cs_self.control);
-    free(cs_self.owned);
-    free(cs_self.from);
-    memset(&cs_self, 0, sizeof cs_self);
 }
 
 int cs_manager_fd(void)

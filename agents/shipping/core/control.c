@@ -7,11 +7,16 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "manager.h"
 #include "protocol.h"
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 /* Linux 6.5, newer than the headers */
+#endif
 
 enum { FIRST_EPHEMERAL = 49152, MIN_DESCRIPTORS = 64, ACCEPT_PAUSE_NS = 100000000 };
 
@@ -30,6 +35,20 @@ int cs_control_open(struct cs_manager *m, const char *path)
     return listen(m->listener, CS_PROCESSES) < 0 ? -errno : 0;
 }
 
+/* A descriptor for the process at the other end of this socket, if it may attach, else -1. */
+static int life_of(int fd)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    int life;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || (peer.uid != geteuid() && peer.uid != 0))
+        return -1;
+    size = sizeof life;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &life, &size) == 0)
+        return life;
+    return (int)syscall(SYS_pidfd_open, peer.pid, 0); /* Linux before 6.5 */
+}
+
 void cs_control_accept(struct cs_manager *m)
 {
     int fd = accept4(m->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -39,16 +58,17 @@ void cs_control_accept(struct cs_manager *m)
             m->accept_after_ns = cs_now_ns() + ACCEPT_PAUSE_NS;
         return;
     }
-    struct ucred peer;
-    socklen_t size = sizeof peer;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == geteuid() || peer.uid == 0))
-        for (uint32_t i = 0; i < CS_PROCESSES; i++)
-            if (m->process[i] < 0) {
-                m->process[i] = fd;
-                m->processes++;
-                return;
-            }
+    int life = life_of(fd);
+    for (uint32_t i = 0; life >= 0 && i < CS_PROCESSES; i++)
+        if (m->process[i] < 0) {
+            m->process[i] = fd;
+            m->life[i] = life;
+            cs_count_set(m->attached, ++m->processes);
+            return;
+        }
     close(fd);
+    if (life >= 0)
+        close(life);
 }
 
 void cs_control_drop(struct cs_manager *m, uint32_t process)
@@ -61,9 +81,20 @@ void cs_control_drop(struct cs_manager *m, uint32_t process)
         cs_endpoint_close(m, e);
     }
     close(m->process[process]);
+    close(m->life[process]);
     m->process[process] = -1;
     m->processes--;
     cs_count(m->reclaimed, cs_pool_reclaim(&m->pool, (uint16_t)(process + 1)));
+    cs_count_set(m->attached, m->processes); /* who reads it finds all that was its given back */
+}
+
+void cs_control_end(struct cs_manager *m, uint32_t process)
+{
+    for (uint32_t i = 0; i < CS_ENDPOINTS; i++)
+        if (m->endpoint[i].used && m->endpoint[i].process == process)
+            cs_endpoint_send_last(m, &m->endpoint[i]);
+    if (m->process[process] >= 0) /* not dropped for a broken ring */
+        cs_control_drop(m, process);
 }
 
 /* Where the kernel sees our frames too (AF_PACKET), hold the port with a socket that takes nothing, or the
@@ -235,11 +266,7 @@ void cs_control_serve(struct cs_manager *m, uint32_t process)
     if (got < 0 && errno == EAGAIN)
         return;
     if (got != sizeof q) { /* gone, or not one of us */
-        for (uint32_t i = 0; i < CS_ENDPOINTS; i++)
-            if (m->endpoint[i].used && m->endpoint[i].process == process)
-                cs_endpoint_send_last(m, &m->endpoint[i]);
-        if (m->process[process] >= 0)
-            cs_control_drop(m, process);
+        cs_control_end(m, process);
         return;
     }
     cs_count(m->requests, 1);

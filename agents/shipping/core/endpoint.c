@@ -59,6 +59,7 @@ int cs_endpoint_opened(struct cs_manager *m, struct cs_endpoint *e, struct cs_re
 {
     uint32_t index = (uint32_t)(e - m->endpoint);
     e->used = true;
+    cs_count(m->open, 1);
     if (index >= m->endpoints)
         m->endpoints = index + 1;
     reply->opened.endpoint = index;
@@ -108,6 +109,7 @@ void cs_endpoint_close(struct cs_manager *m, struct cs_endpoint *e)
     if (e->kernel_socket >= 0)
         close(e->kernel_socket);
     free(e->late);
+    cs_count(m->open, e->used ? -1 : 0);
     *e = (struct cs_endpoint){.doorbell = -1, .kernel_socket = -1};
 }
 
