@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "manager.h"
 #include "protocol.h"
 
@@ -58,6 +59,7 @@ void cs_control_accept(struct cs_manager *m)
             m->accept_after_ns = cs_now_ns() + ACCEPT_PAUSE_NS;
         return;
     }
+    CS_FAULT("manager.accepted");
     int life = life_of(fd);
     for (uint32_t i = 0; life >= 0 && i < CS_PROCESSES; i++)
         if (m->process[i] < 0) {
@@ -79,13 +81,16 @@ void cs_control_drop(struct cs_manager *m, uint32_t process)
             continue;
         cs_endpoint_lose(m, e);
         cs_endpoint_close(m, e);
+        CS_FAULT("manager.drop_closed");
     }
     close(m->process[process]);
     close(m->life[process]);
     m->process[process] = -1;
     m->processes--;
+    CS_FAULT("manager.drop_hung_up");
     cs_count(m->reclaimed, cs_pool_reclaim(&m->pool, (uint16_t)(process + 1)));
     cs_count_set(m->attached, m->processes); /* who reads it finds all that was its given back */
+    CS_FAULT("manager.drop_done");
 }
 
 void cs_control_end(struct cs_manager *m, uint32_t process)
@@ -186,6 +191,7 @@ static int allocate(struct cs_manager *m, uint32_t process, const struct cs_requ
         int page = cs_pool_take_run(&m->pool, q->alloc.pages, (uint16_t)(process + 1));
         if (page < 0)
             break;
+        CS_FAULT("manager.allocated");
         reply->allocated.cids[n] = cs_cid((uint32_t)page, m->pool.shared->table[page].generation);
     }
     reply->allocated.count = n;
@@ -198,6 +204,7 @@ static int cut(struct cs_manager *m, uint32_t process, const struct cs_request *
     int64_t rest = page < 0 ? page : cs_pool_cut(&m->pool, (uint32_t)page, q->cut.pages);
     if (rest < 0)
         return (int)rest;
+    CS_FAULT("manager.cut");
     reply->allocated.count = 1;
     reply->allocated.cids[0] = (uint32_t)rest;
     return 0;
@@ -214,6 +221,7 @@ static int take_free(struct cs_manager *m, uint32_t process, const struct cs_req
             err = (int)page;
         else
             cs_pool_give(&m->pool, (uint32_t)page);
+        CS_FAULT("manager.freed");
     }
     return err;
 }
@@ -224,6 +232,7 @@ static int close_endpoint(struct cs_manager *m, uint32_t process, uint32_t index
     if (index >= CS_ENDPOINTS || !e->used || e->process != process)
         return -EBADF;
     cs_endpoint_send_last(m, e);
+    CS_FAULT("manager.sent_last");
     if (!e->used) /* its ring was broken, and the process dropped for it */
         return -EPROTO;
     cs_endpoint_lose(m, e);
@@ -270,6 +279,7 @@ void cs_control_serve(struct cs_manager *m, uint32_t process)
         return;
     }
     cs_count(m->requests, 1);
+    CS_FAULT("manager.asked");
     count = answer(m, process, &q, &reply, fds);
     if (m->process[process] < 0)
         return;
@@ -292,7 +302,9 @@ void cs_control_serve(struct cs_manager *m, uint32_t process)
         c->cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
         memcpy(CMSG_DATA(c), fds, (size_t)count * sizeof(int));
     }
+    CS_FAULT("manager.answering");
     bool sent = sendmsg(m->process[process], &message, MSG_NOSIGNAL) == sizeof reply;
+    CS_FAULT("manager.answered");
     for (int i = 0; i < count; i++)
         close(fds[i]);
     if (!sent)

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "manager.h"
 #include "protocol.h"
 
@@ -28,6 +29,7 @@ int cs_endpoint_rings(struct cs_endpoint *e, uint32_t descriptors, bool back, in
     *memory_fd = memfd_create("transship-endpoint", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (*memory_fd < 0)
         return -errno;
+    CS_FAULT("manager.rings_unsized");
     if (ftruncate(*memory_fd, (off_t)e->bytes) < 0 ||
         fcntl(*memory_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
         return -errno;
@@ -35,6 +37,7 @@ int cs_endpoint_rings(struct cs_endpoint *e, uint32_t descriptors, bool back, in
     if (memory == MAP_FAILED)
         return -errno;
     e->memory = memory;
+    CS_FAULT("manager.rings_mapped");
     cs_ring_init(&e->rx, memory, capacity);
     cs_ring_init(&e->tx, (char *)memory + ring, capacity);
     if (back)
@@ -58,6 +61,7 @@ int cs_duplicate(int *fds, const int *ours, int count)
 int cs_endpoint_opened(struct cs_manager *m, struct cs_endpoint *e, struct cs_reply *reply)
 {
     uint32_t index = (uint32_t)(e - m->endpoint);
+    CS_FAULT("manager.endpoint_made");
     e->used = true;
     cs_count(m->open, 1);
     if (index >= m->endpoints)
@@ -102,6 +106,7 @@ void cs_endpoint_close(struct cs_manager *m, struct cs_endpoint *e)
         release_backlog(m, e);
     if (e->neighbour)
         cs_arp_leave(e->neighbour, cs_now_ns());
+    CS_FAULT("manager.endpoint_closing");
     if (e->memory)
         munmap(e->memory, e->bytes);
     if (e->doorbell >= 0)
@@ -120,6 +125,7 @@ static void take_back(struct cs_manager *m, const struct cs_endpoint *e, uint32_
     if (page < 0)
         return;
     cs_pool_give(&m->pool, (uint32_t)page);
+    CS_FAULT("manager.taken_back");
     cs_count(m->reclaimed, 1);
 }
 
