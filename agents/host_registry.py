@@ -202,4 +202,4 @@ def _split(counters: dict[str, int]) -> tuple[dict[str, int], dict[str, int]]:
 
 
 def _is_level(name: str) -> bool:
-    return name.startswith("containers_") or name.endswith("_backlog")
+    return name.startswith("containers_") or name.endswith(("_backlog", "_attached", "_open"))

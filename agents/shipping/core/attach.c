@@ -1,6 +1,7 @@
 /* Attach to the host's manager, open and close endpoints: the rare calls, over the manager's socket. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "cs.h"
+#include "fault.h"
 #include "process.h"
 
 struct cs_process cs_self;
@@ -28,59 +30,21 @@ int cs_ask(struct cs_request *q, struct cs_reply *reply, int *fds)
     for (int i = 0; i < CS_REPLY_FDS; i++)
         fds[i] = -1;
     q->version = CS_LAYOUT_VERSION;
+    CS_FAULT("ask.before");
     if (send(cs_self.control, q, sizeof *q, MSG_NOSIGNAL) != sizeof *q)
         return -EPIPE;
     ssize_t got;
+    CS_FAULT("ask.sent");
     do
         got = recvmsg(cs_self.control, &message, MSG_CMSG_CLOEXEC);
     while (got < 0 && errno == EINTR);
     if (got != sizeof *reply)
         return -EPIPE; /* the manager is gone */
+    CS_FAULT("ask.answered");
     struct cmsghdr *c = CMSG_FIRSTHDR(&message);
     if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
         memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
     return reply->error;
-}
-
-int cs_attach(const char *manager_socket)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct cs_request q = {.call = CS_CALL_ATTACH};
-    struct cs_reply reply;
-    int fds[CS_REPLY_FDS], err;
-    if (cs_self.attached)
-        return -EISCONN;
-    if (strlen(manager_socket) >= sizeof address.sun_path)
-        return -ENAMETOOLONG;
-    strcpy(address.sun_path, manager_socket);
-    cs_self.data_fd = cs_self.doorbell = -1;
-    cs_self.control = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    if (cs_self.control < 0)
-        return -errno;
-    for (int i = 0; i < CS_OPEN_MAX; i++)
-        cs_self.open[i].fd = -1;
-    cs_self.attached = true;
-    if (connect(cs_self.control, (struct sockaddr *)&address, sizeof address) < 0)
-        err = -errno;
-    else
-        err = cs_ask(&q, &reply, fds);
-    if (err < 0)
-        goto fail;
-    cs_self.data_fd = fds[0];
-    cs_self.doorbell = fds[2];
-    cs_self.pages = reply.pool_pages;
-    cs_self.keep_pages = cs_self.pages / CS_KEEP_SHARE;
-    void *table = mmap(NULL, cs_table_bytes(cs_self.pages), PROT_READ, MAP_SHARED, fds[1], 0);
-    close(fds[1]);
-    cs_self.table = table == MAP_FAILED ? NULL : table;
-    cs_self.owned = calloc(cs_self.pages, sizeof *cs_self.owned);
-    cs_self.from = calloc(cs_self.pages, sizeof *cs_self.from);
-    if (cs_self.table && cs_self.owned && cs_self.from && cs_self.table->version == CS_LAYOUT_VERSION)
-        return 0;
-    err = -ENOMEM;
-fail:
-    cs_detach();
-    return err;
 }
 
 static void forget(struct cs_open *e)
@@ -94,13 +58,11 @@ static void forget(struct cs_open *e)
     *e = (struct cs_open){.fd = -1};
 }
 
-void cs_detach(void)
+static void let_go(void)
 {
-    if (!cs_self.attached)
-        return;
-    cs_flush();
     for (int i = 0; i < CS_OPEN_MAX; i++)
         forget(&cs_self.open[i]);
+    CS_FAULT("detach.closed");
     if (cs_self.table)
         munmap((void *)(uintptr_t)cs_self.table, cs_table_bytes(cs_self.pages));
     if (cs_self.data)
@@ -110,9 +72,84 @@ void cs_detach(void)
     if (cs_self.doorbell >= 0)
         close(cs_self.doorbell);
     close(cs_self.control);
+    CS_FAULT("detach.hung_up");
     free(cs_self.owned);
     free(cs_self.from);
     memset(&cs_self, 0, sizeof cs_self);
+}
+
+/* A child owns nothing of what its parent owns. It must neither use the parent's rings nor keep its socket open, by
+ * which the manager knows that the parent lives. */
+static void in_child(void)
+{
+    if (cs_self.attached)
+        let_go();
+}
+
+static int watch_forks(void)
+{
+    static bool watched;
+    if (!watched && pthread_atfork(NULL, NULL, in_child) != 0)
+        return -ENOMEM;
+    watched = true;
+    return 0;
+}
+
+void cs_detach(void)
+{
+    if (!cs_self.attached)
+        return;
+    cs_flush();
+    CS_FAULT("detach.flushed");
+    let_go();
+}
+
+int cs_attach(const char *manager_socket)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct cs_request q = {.call = CS_CALL_ATTACH};
+    struct cs_reply reply;
+    int fds[CS_REPLY_FDS], err;
+    if (cs_self.attached)
+        return -EISCONN;
+    if (strlen(manager_socket) >= sizeof address.sun_path)
+        return -ENAMETOOLONG;
+    if ((err = watch_forks()) < 0)
+        return err;
+    strcpy(address.sun_path, manager_socket);
+    cs_self.data_fd = cs_self.doorbell = -1;
+    cs_self.control = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (cs_self.control < 0)
+        return -errno;
+    for (int i = 0; i < CS_OPEN_MAX; i++)
+        cs_self.open[i].fd = -1;
+    cs_self.attached = true;
+    CS_FAULT("attach.unconnected");
+    if (connect(cs_self.control, (struct sockaddr *)&address, sizeof address) < 0)
+        err = -errno;
+    else {
+        CS_FAULT("attach.connected");
+        err = cs_ask(&q, &reply, fds);
+    }
+    if (err < 0)
+        goto fail;
+    CS_FAULT("attach.received");
+    cs_self.data_fd = fds[0];
+    cs_self.doorbell = fds[2];
+    cs_self.pages = reply.pool_pages;
+    cs_self.keep_pages = cs_self.pages / CS_KEEP_SHARE;
+    void *table = mmap(NULL, cs_table_bytes(cs_self.pages), PROT_READ, MAP_SHARED, fds[1], 0);
+    close(fds[1]);
+    cs_self.table = table == MAP_FAILED ? NULL : table;
+    CS_FAULT("attach.mapped");
+    cs_self.owned = calloc(cs_self.pages, sizeof *cs_self.owned);
+    cs_self.from = calloc(cs_self.pages, sizeof *cs_self.from);
+    if (cs_self.table && cs_self.owned && cs_self.from && cs_self.table->version == CS_LAYOUT_VERSION)
+        return 0;
+    err = -ENOMEM;
+fail:
+    cs_detach();
+    return err;
 }
 
 int cs_manager_fd(void)
@@ -133,6 +170,7 @@ int cs_open_endpoint(struct cs_request *q, struct cs_open as)
         return -EMFILE;
     if ((err = cs_ask(q, &reply, fds)) < 0)
         return err;
+    CS_FAULT("open.received");
     struct cs_open *e = &cs_self.open[i];
     size_t rx = (cs_ring_bytes(reply.opened.rx_capacity) + 63) & ~(size_t)63;
     size_t tx = (cs_ring_bytes(reply.opened.tx_capacity) + 63) & ~(size_t)63;
@@ -149,6 +187,7 @@ int cs_open_endpoint(struct cs_request *q, struct cs_open as)
         cs_ask(q, &reply, NULL);
         return err;
     }
+    CS_FAULT("open.mapped");
     *e = as;
     e->fd = fds[1];
     e->number = reply.opened.endpoint;
@@ -161,6 +200,7 @@ int cs_open_endpoint(struct cs_request *q, struct cs_open as)
     cs_self.by_fd[e->fd] = (uint8_t)(i + 1);
     if (i >= cs_self.opened)
         cs_self.opened = i + 1;
+    CS_FAULT("open.entered");
     return e->fd;
 }
 
@@ -190,12 +230,14 @@ int cs_close(int fd)
     if (!e)
         return -EBADF;
     cs_flush();
+    CS_FAULT("close.flushed");
     if (e->write_only && (late = cs_wait_done(e)) == -EINTR)
         return late;
     if (e->rest.cid)
         cs_keep((struct cs_spare){e->rest.cid, cs_pages_of(e->rest.cid), 0});
     q.endpoint = e->number;
     forget(e);
+    CS_FAULT("close.forgotten");
     err = cs_ask(&q, &reply, NULL);
     return err < 0 ? err : late;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cs.h"
+#include "fault.h"
 #include "process.h"
 
 static void give_to_caller(const struct cs_args *args, int at, uint32_t cid, uint32_t off, int len, int options)
@@ -31,15 +32,18 @@ static int read_datagram(struct cs_open *e, int64_t ready, int size, int maxcon,
         if (cs_cid_page(d.cid) >= cs_self.pages)
             return -EPROTO;
         cs_own(d.cid, e);
+        CS_FAULT("datagram.owned");
         int cid = (int)d.cid, len = d.len < (uint32_t)size ? (int)d.len : size;
         if (count == maxcon || (len == 0 && count > 0)) {
             cs_free(1, &cid);
+            CS_FAULT("datagram.cut_off");
             continue;
         }
         give_to_caller(args, count++, d.cid, d.off, len, options);
         size -= len;
     }
     cs_ring_release(&e->rx, used);
+    CS_FAULT("datagram.released");
     return count;
 }
 
@@ -55,6 +59,7 @@ static int divide(struct cs_open *e, struct cs_desc *d, uint32_t size)
         int err = cs_ask(&q, &reply, NULL);
         if (err < 0)
             return err;
+        CS_FAULT("divide.cut");
         d->len = whole * CS_PAGE_SIZE - d->off;
         e->rest.cid = reply.allocated.cids[0];
         e->rest.off = 0;
@@ -64,6 +69,7 @@ static int divide(struct cs_open *e, struct cs_desc *d, uint32_t size)
         if (cid < 0)
             return cid;
         memcpy(to, cs_address(d->cid) + d->off, size);
+        CS_FAULT("divide.copied");
         *d = (struct cs_desc){.cid = (uint32_t)cid, .len = size};
         e->rest.off += size;
     }
@@ -89,10 +95,12 @@ static int read_message(struct cs_open *e, int64_t ready, int size, int maxcon, 
         }
         if (cs_mine((int)d.cid) < 0) /* a copy is ours already */
             cs_own(d.cid, e);
+        CS_FAULT("message.owned");
         give_to_caller(args, count++, d.cid, d.off, (int)d.len, options);
         size -= (int)d.len;
     }
     cs_ring_release(&e->rx, used);
+    CS_FAULT("message.released");
     if (cs_ring_owes_room(&e->rx))
         cs_ring_manager();
     return count > 0 ? count : err;
@@ -113,6 +121,7 @@ int cs_read(int fd, int size, int maxcon, struct cs_args *args, int options)
     int64_t ready = cs_wait_readable(e, options);
     if (ready <= 0)
         return (int)ready;
+    CS_FAULT("read.begun");
     return (e->channel ? read_message : read_datagram)(e, ready, size, maxcon, args, options);
 }
 
@@ -142,9 +151,11 @@ int cs_write(int fd, int count, const int *cids, const int *offs, const int *len
         return -EINVAL;
     if (e->back.shared)
         cs_return_recycled(e);
+    CS_FAULT("write.begun");
     if ((err = check_extents(count, cids, offs, lens)) < 0 || (err = cs_wait_writable(e, count, options)) < 0 ||
         (err = cs_disown(count, cids)) < 0)
         return err;
+    CS_FAULT("write.disowned");
     for (int i = 0; i < count; i++) {
         uint32_t off = offs ? (uint32_t)offs[i] : 0, all = cs_pages_of((uint32_t)cids[i]) * CS_PAGE_SIZE - off;
         *cs_ring_reserve(&e->tx) = (struct cs_desc){
@@ -153,10 +164,13 @@ int cs_write(int fd, int count, const int *cids, const int *offs, const int *len
             .len = lens ? (uint32_t)lens[i] : all,
             .flags = i + 1 < count ? CS_DESC_MORE : 0,
         };
+        CS_FAULT("write.described");
     }
     cs_ring_submit(&e->tx);
+    CS_FAULT("write.published");
     cs_written(e);
     if (!(options & CS_MORE))
         cs_flush();
+    CS_FAULT("write.done");
     return 0;
 }

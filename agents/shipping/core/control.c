@@ -7,11 +7,17 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "manager.h"
 #include "protocol.h"
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 /* Linux 6.5, newer than the headers */
+#endif
 
 enum { FIRST_EPHEMERAL = 49152, MIN_DESCRIPTORS = CS_DATAGRAM_PARTS, ACCEPT_PAUSE_NS = 100000000 };
 
@@ -30,6 +36,20 @@ int cs_control_open(struct cs_manager *m, const char *path)
     return listen(m->listener, CS_PROCESSES) < 0 ? -errno : 0;
 }
 
+/* A descriptor for the process at the other end of this socket, if it may attach, else -1. */
+static int life_of(int fd)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    int life;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || (peer.uid != geteuid() && peer.uid != 0))
+        return -1;
+    size = sizeof life;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &life, &size) == 0)
+        return life;
+    return (int)syscall(SYS_pidfd_open, peer.pid, 0); /* Linux before 6.5 */
+}
+
 void cs_control_accept(struct cs_manager *m)
 {
     int fd = accept4(m->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -39,16 +59,18 @@ void cs_control_accept(struct cs_manager *m)
             m->accept_after_ns = cs_now_ns() + ACCEPT_PAUSE_NS;
         return;
     }
-    struct ucred peer;
-    socklen_t size = sizeof peer;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == geteuid() || peer.uid == 0))
-        for (uint32_t i = 0; i < CS_PROCESSES; i++)
-            if (m->process[i] < 0) {
-                m->process[i] = fd;
-                m->processes++;
-                return;
-            }
+    CS_FAULT("manager.accepted");
+    int life = life_of(fd);
+    for (uint32_t i = 0; life >= 0 && i < CS_PROCESSES; i++)
+        if (m->process[i] < 0) {
+            m->process[i] = fd;
+            m->life[i] = life;
+            cs_count_set(m->attached, ++m->processes);
+            return;
+        }
     close(fd);
+    if (life >= 0)
+        close(life);
 }
 
 void cs_control_drop(struct cs_manager *m, uint32_t process)
@@ -59,11 +81,25 @@ void cs_control_drop(struct cs_manager *m, uint32_t process)
             continue;
         cs_endpoint_lose(m, e);
         cs_endpoint_close(m, e);
+        CS_FAULT("manager.drop_closed");
     }
     close(m->process[process]);
+    close(m->life[process]);
     m->process[process] = -1;
     m->processes--;
+    CS_FAULT("manager.drop_hung_up");
     cs_count(m->reclaimed, cs_pool_reclaim(&m->pool, (uint16_t)(process + 1)));
+    cs_count_set(m->attached, m->processes); /* who reads it finds all that was its given back */
+    CS_FAULT("manager.drop_done");
+}
+
+void cs_control_end(struct cs_manager *m, uint32_t process)
+{
+    for (uint32_t i = 0; i < CS_ENDPOINTS; i++)
+        if (m->endpoint[i].used && m->endpoint[i].process == process)
+            cs_endpoint_send_last(m, &m->endpoint[i]);
+    if (m->process[process] >= 0) /* not dropped for a broken ring */
+        cs_control_drop(m, process);
 }
 
 /* Where the kernel sees our frames too (AF_PACKET), hold the port with a socket that takes nothing, or the
@@ -155,6 +191,7 @@ static int allocate(struct cs_manager *m, uint32_t process, const struct cs_requ
         int page = cs_pool_take_run(&m->pool, q->alloc.pages, (uint16_t)(process + 1));
         if (page < 0)
             break;
+        CS_FAULT("manager.allocated");
         reply->allocated.cids[n] = cs_cid((uint32_t)page, m->pool.shared->table[page].generation);
     }
     reply->allocated.count = n;
@@ -167,6 +204,7 @@ static int cut(struct cs_manager *m, uint32_t process, const struct cs_request *
     int64_t rest = page < 0 ? page : cs_pool_cut(&m->pool, (uint32_t)page, q->cut.pages);
     if (rest < 0)
         return (int)rest;
+    CS_FAULT("manager.cut");
     reply->allocated.count = 1;
     reply->allocated.cids[0] = (uint32_t)rest;
     return 0;
@@ -183,6 +221,7 @@ static int take_free(struct cs_manager *m, uint32_t process, const struct cs_req
             err = (int)page;
         else
             cs_pool_give(&m->pool, (uint32_t)page);
+        CS_FAULT("manager.freed");
     }
     return err;
 }
@@ -193,6 +232,7 @@ static int close_endpoint(struct cs_manager *m, uint32_t process, uint32_t index
     if (index >= CS_ENDPOINTS || !e->used || e->process != process)
         return -EBADF;
     cs_endpoint_send_last(m, e);
+    CS_FAULT("manager.sent_last");
     if (!e->used) /* its ring was broken, and the process dropped for it */
         return -EPROTO;
     cs_endpoint_lose(m, e);
@@ -241,14 +281,11 @@ void cs_control_serve(struct cs_manager *m, uint32_t process)
     if (got < 0 && errno == EAGAIN)
         return;
     if (got != sizeof q) { /* gone, or not one of us */
-        for (uint32_t i = 0; i < CS_ENDPOINTS; i++)
-            if (m->endpoint[i].used && m->endpoint[i].process == process)
-                cs_endpoint_send_last(m, &m->endpoint[i]);
-        if (m->process[process] >= 0)
-            cs_control_drop(m, process);
+        cs_control_end(m, process);
         return;
     }
     cs_count(m->requests, 1);
+    CS_FAULT("manager.asked");
     count = answer(m, process, &q, &reply, fds);
     if (m->process[process] < 0)
         return;
@@ -271,7 +308,9 @@ void cs_control_serve(struct cs_manager *m, uint32_t process)
         c->cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
         memcpy(CMSG_DATA(c), fds, (size_t)count * sizeof(int));
     }
+    CS_FAULT("manager.answering");
     bool sent = sendmsg(m->process[process], &message, MSG_NOSIGNAL) == sizeof reply;
+    CS_FAULT("manager.answered");
     for (int i = 0; i < count; i++)
         close(fds[i]);
     if (!sent)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "fault.h"
 #include "manager.h"
 
 enum { BATCH = 64 };
@@ -76,7 +77,9 @@ static void deliver(struct cs_manager *m, struct cs_interface *in, struct cs_par
             .len = part[i].len,
             .flags = i + 1 < parts ? CS_DESC_MORE : 0,
         };
+    CS_FAULT("manager.arrival_described");
     cs_ring_submit(&e->rx);
+    CS_FAULT("manager.arrival_published");
     cs_count(m->datagrams_in, 1);
     cs_count(m->bytes_in, packet->payload_len);
 }
@@ -176,6 +179,7 @@ static int claim(struct cs_manager *m, struct cs_endpoint *e, uint32_t descripto
         }
         uint32_t first = (uint32_t)page, pages = m->pool.shared->table[page].pages;
         cs_pool_split(&m->pool, first);
+        CS_FAULT("manager.departure_split");
         for (uint32_t k = 0; k < pages; k++) {
             uint32_t start = k * CS_PAGE_SIZE, end = start + CS_PAGE_SIZE;
             uint32_t from = d.off > start ? d.off : start, to = d.off + d.len < end ? d.off + d.len : end;
@@ -225,6 +229,7 @@ static enum cs_drop send_message(struct cs_manager *m, struct cs_endpoint *e, ui
         return drop;
     }
     const struct cs_flow flow = {e->neighbour->address, e->local_port, e->remote_port};
+    CS_FAULT("manager.departure_claimed");
     cs_outbox_put(&out->out, &f, bytes, &flow, m->packet_id++);
     cs_count(m->datagrams_out, 1);
     cs_count(m->bytes_out, bytes);
@@ -266,7 +271,9 @@ bool cs_send_pass(struct cs_manager *m, struct cs_endpoint *e)
                 cs_count(m->drops[drop], 1);
             messages++;
         }
+        CS_FAULT("manager.departure_queued");
         cs_ring_release(&e->tx, count);
+        CS_FAULT("manager.departure_released");
         ready -= count;
         worked = true;
     }

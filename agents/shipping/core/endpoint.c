@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "manager.h"
 #include "protocol.h"
 
@@ -28,6 +29,7 @@ int cs_endpoint_rings(struct cs_endpoint *e, uint32_t descriptors, bool back, in
     *memory_fd = memfd_create("transship-endpoint", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (*memory_fd < 0)
         return -errno;
+    CS_FAULT("manager.rings_unsized");
     if (ftruncate(*memory_fd, (off_t)e->bytes) < 0 ||
         fcntl(*memory_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
         return -errno;
@@ -35,6 +37,7 @@ int cs_endpoint_rings(struct cs_endpoint *e, uint32_t descriptors, bool back, in
     if (memory == MAP_FAILED)
         return -errno;
     e->memory = memory;
+    CS_FAULT("manager.rings_mapped");
     cs_ring_init(&e->rx, memory, capacity);
     cs_ring_init(&e->tx, (char *)memory + ring, capacity);
     if (back)
@@ -58,7 +61,9 @@ int cs_duplicate(int *fds, const int *ours, int count)
 int cs_endpoint_opened(struct cs_manager *m, struct cs_endpoint *e, struct cs_reply *reply)
 {
     uint32_t index = (uint32_t)(e - m->endpoint);
+    CS_FAULT("manager.endpoint_made");
     e->used = true;
+    cs_count(m->open, 1);
     if (index >= m->endpoints)
         m->endpoints = index + 1;
     reply->opened.endpoint = index;
@@ -87,6 +92,7 @@ void cs_endpoint_recycle(struct cs_manager *m, struct cs_endpoint *to, uint32_t 
         return;
     }
     *cs_ring_reserve(&to->back) = (struct cs_desc){.cid = cs_pool_move(&m->pool, page, owner, CS_OWNED)};
+    CS_FAULT("manager.recycled");
 }
 
 bool cs_endpoint_pass(struct cs_manager *m, struct cs_endpoint *e)
@@ -118,6 +124,7 @@ void cs_endpoint_close(struct cs_manager *m, struct cs_endpoint *e)
         release_backlog(m, e);
     if (e->neighbour)
         cs_arp_leave(e->neighbour, cs_now_ns());
+    CS_FAULT("manager.endpoint_closing");
     if (e->memory)
         munmap(e->memory, e->bytes);
     if (e->doorbell >= 0)
@@ -125,6 +132,7 @@ void cs_endpoint_close(struct cs_manager *m, struct cs_endpoint *e)
     if (e->kernel_socket >= 0)
         close(e->kernel_socket);
     free(e->late);
+    cs_count(m->open, e->used ? -1 : 0);
     *e = (struct cs_endpoint){.doorbell = -1, .kernel_socket = -1};
 }
 
@@ -135,6 +143,7 @@ static void take_back(struct cs_manager *m, const struct cs_endpoint *e, uint32_
     if (page < 0)
         return;
     cs_pool_give(&m->pool, (uint32_t)page);
+    CS_FAULT("manager.taken_back");
     cs_count(m->reclaimed, 1);
 }
 

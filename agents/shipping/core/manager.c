@@ -108,6 +108,8 @@ static void name_counters(struct cs_manager *m)
     m->requests = cs_counter_get(m->counters, "manager_requests");
     m->frames = cs_counter_get(m->counters, "framebuffer_frames");
     m->frame_bytes = cs_counter_get(m->counters, "framebuffer_bytes");
+    m->attached = cs_counter_get(m->counters, "processes_attached");
+    m->open = cs_counter_get(m->counters, "endpoints_open");
 }
 
 int cs_manager_open(struct cs_manager **out, const struct cs_manager_config *c, struct cs_counters *counters, char *error,
@@ -261,7 +263,7 @@ static bool announce_sleep(struct cs_manager *m)
 /* Sleep until there is work, or only look when busy. Returns poll's count: 0 when only time went by. */
 static int sleep_until_work(struct cs_manager *m, bool crowded, bool busy)
 {
-    struct pollfd fds[2 + CS_INTERFACES + CS_PROCESSES];
+    struct pollfd fds[2 + CS_INTERFACES + 2 * CS_PROCESSES];
     uint32_t who[CS_PROCESSES], count = 0, processes = 0;
     fds[count++] = (struct pollfd){.fd = m->doorbell, .events = POLLIN};
     fds[count++] = (struct pollfd){.fd = cs_now_ns() < m->accept_after_ns ? -1 : m->listener, .events = POLLIN};
@@ -272,6 +274,7 @@ static int sleep_until_work(struct cs_manager *m, bool crowded, bool busy)
         if (m->process[i] >= 0) {
             who[processes++] = i;
             fds[count++] = (struct pollfd){.fd = m->process[i], .events = POLLIN};
+            fds[count++] = (struct pollfd){.fd = m->life[i], .events = POLLIN};
         }
     bool again = busy || (announce_sleep(m) && !m->held_back);
     int ready = poll(fds, count, again ? 0 : crowded || m->held_back ? RETRY_MS : IDLE_MS);
@@ -285,9 +288,13 @@ static int sleep_until_work(struct cs_manager *m, bool crowded, bool busy)
     if (fds[0].revents && read(m->doorbell, &rung, sizeof rung) < 0) {
         /* somebody else's ring was taken with the last one */
     }
-    for (uint32_t i = 0; i < processes; i++)
-        if (fds[first + i].revents && m->process[who[i]] >= 0)
+    for (uint32_t i = 0; i < processes; i++) {
+        const struct pollfd *of = &fds[first + 2 * i];
+        if (of[0].revents && m->process[who[i]] >= 0)
             cs_control_serve(m, who[i]);
+        if (of[1].revents && m->process[who[i]] >= 0)
+            cs_control_end(m, who[i]);
+    }
     if (fds[1].revents)
         cs_control_accept(m);
     return ready;

@@ -97,6 +97,7 @@ struct cs_manager {
     struct cs_endpoint endpoint[CS_ENDPOINTS];
     uint32_t endpoints; /* the highest that was ever used + 1: the loop looks no further */
     int process[CS_PROCESSES]; /* control socket or -1 */
+    int life[CS_PROCESSES];    /* pidfd: readable when it has ended, whoever else holds its socket */
     uint32_t processes;        /* attached now */
     int listener, doorbell;
     uint64_t accept_after_ns; /* nobody can be let in before that */
@@ -112,6 +113,7 @@ struct cs_manager {
     struct cs_framebuffer_device *framebuffer[CS_FRAMEBUFFERS];
     uint64_t framebuffer_openings;
     cs_counter *frames, *frame_bytes; /* drawn */
+    cs_counter *attached, *open;          /* processes and endpoints, now */
 };
 
 static inline uint64_t cs_now_ns(void)
@@ -132,6 +134,8 @@ void cs_manager_close(struct cs_manager *m);
 int cs_control_open(struct cs_manager *m, const char *path);
 void cs_control_accept(struct cs_manager *m);
 void cs_control_serve(struct cs_manager *m, uint32_t process);
+/* The process has ended or hung up: what it wrote still goes its way, then as below. */
+void cs_control_end(struct cs_manager *m, uint32_t process);
 /* The process is gone or broke the rules: close its endpoints, take everything back. */
 void cs_control_drop(struct cs_manager *m, uint32_t process);
 

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "cs.h"
+#include "fault.h"
 #include "process.h"
 
 int64_t cs_mine(int cid)
@@ -48,6 +49,7 @@ int cs_map_pool(void)
     void *data = mmap(NULL, (size_t)cs_self.pages * CS_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, cs_self.data_fd, 0);
     if (data == MAP_FAILED)
         return -errno;
+    CS_FAULT("map.mapped");
     cs_self.data = data;
     return 0;
 }
@@ -74,11 +76,13 @@ int cs_map(int count, const int *cids, void **addrs, int options)
         err = cs_map_pool();
     for (int i = 0; err == 0 && addrs && i < count; i++)
         addrs[i] = cs_address((uint32_t)cids[i]);
+    CS_FAULT("map.done");
     return err;
 }
 
 int cs_unmap(int count, const int *cids)
 {
+    CS_FAULT("unmap.begun");
     /* the mapping stays and is recycled; from here on the address must not be used */
     return all_mine(count, cids);
 }
@@ -89,7 +93,9 @@ static bool put_free(struct cs_open *e, uint32_t cid, uint32_t flags)
     if (e->fd < 0 || cs_ring_space(&e->tx) <= 0)
         return false;
     *cs_ring_reserve(&e->tx) = (struct cs_desc){.cid = cid, .flags = flags};
+    CS_FAULT("free.described");
     cs_ring_submit(&e->tx);
+    CS_FAULT("free.published");
     cs_written(e);
     return true;
 }
@@ -117,11 +123,13 @@ static void give_back(uint32_t count, bool at_once)
         q.free.cids[q.free.count++] = cs_self.spare[i].cid;
         if (q.free.count == CS_ALLOC_BATCH) {
             cs_ask(&q, &reply, NULL); /* if the manager is gone, so is its pool */
+            CS_FAULT("free.asked");
             q.free.count = 0;
         }
     }
     if (q.free.count > 0)
         cs_ask(&q, &reply, NULL);
+    CS_FAULT("free.given");
     cs_self.spares -= count;
     memmove(cs_self.spare, cs_self.spare + count, cs_self.spares * sizeof *cs_self.spare);
     cs_flush();
@@ -137,6 +145,7 @@ void cs_keep(struct cs_spare s)
         return;
     while (cs_self.spares == CS_SPARES || (cs_self.spares > 0 && cs_self.spare_pages + s.pages > cs_self.keep_pages))
         give_back((cs_self.spares + 1) / 2, false);
+    CS_FAULT("keep.room");
     cs_self.spare[cs_self.spares++] = s;
     cs_self.spare_pages += s.pages;
 }
@@ -167,6 +176,7 @@ static uint32_t take_spare(uint32_t pages)
             continue;
         memmove(&cs_self.spare[i], &cs_self.spare[i + 1], (--cs_self.spares - i) * sizeof *cs_self.spare);
         cs_self.spare_pages -= pages;
+        CS_FAULT("alloc.spare");
         return cid;
     }
     for (uint32_t i = 0; i < cs_self.opened; i++) {
@@ -175,6 +185,7 @@ static uint32_t take_spare(uint32_t pages)
             continue;
         for (struct cs_spare s; (s = next_recycled(e)).cid; cs_keep(s)) {
             cs_ring_release(&e->back, 1);
+            CS_FAULT("alloc.recycled");
             if (s.pages == pages)
                 return s.cid;
         }
@@ -199,6 +210,7 @@ static int ask_manager(uint32_t pages, uint32_t *cid)
     if (err < 0)
         return err;
     *cid = reply.allocated.cids[0];
+    CS_FAULT("alloc.asked");
     for (uint32_t i = reply.allocated.count; i-- > 1;)
         cs_keep((struct cs_spare){reply.allocated.cids[i], pages, 0});
     return 0;
@@ -225,6 +237,7 @@ int cs_alloc(int size, void **addr, int options)
     cs_self.from[cs_cid_page(cid)] = 0;
     if (cs_self.reuse < CS_SPARES)
         cs_self.reuse++;
+    CS_FAULT("alloc.owned");
     if (addr)
         *addr = options & CS_MAPNOW ? cs_address(cid) : NULL;
     return (int)cid;
@@ -235,6 +248,7 @@ int cs_free(int count, const int *cids)
     if (count < 0 || (count > 0 && !cids))
         return -EINVAL;
     int err = cs_disown(count, cids);
+    CS_FAULT("free.disowned");
     for (int i = 0; err == 0 && i < count; i++) {
         uint32_t cid = (uint32_t)cids[i];
         cs_keep((struct cs_spare){cid, cs_pages_of(cid), cs_self.from[cs_cid_page(cid)]});

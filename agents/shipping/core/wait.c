@@ -6,14 +6,17 @@
 #include <unistd.h>
 
 #include "cs.h"
+#include "fault.h"
 #include "process.h"
 
 void cs_ring_manager(void)
 {
     const uint64_t one = 1;
+    CS_FAULT("ring.before");
     if (write(cs_self.doorbell, &one, sizeof one) < 0) {
         /* full: it has been rung */
     }
+    CS_FAULT("ring.rung");
 }
 
 void cs_written(struct cs_open *e)
@@ -27,6 +30,7 @@ void cs_flush(void)
     if (!cs_self.unflushed)
         return;
     cs_self.unflushed = false;
+    CS_FAULT("flush.forgotten");
     for (uint32_t i = 0; i < cs_self.opened; i++) {
         struct cs_open *e = &cs_self.open[i];
         if (e->unflushed) {
@@ -58,13 +62,16 @@ static int await(struct cs_open *e, int64_t *until)
             *until = now + e->timeout_ms;
         left = *until > now ? *until - now : 0;
     }
+    CS_FAULT("sleep.before");
     int ready = poll(fds, 2, (int)left);
+    CS_FAULT("sleep.woken");
     if (ready < 0)
         return -errno;
     if (fds[1].revents & (POLLHUP | POLLERR))
         return -EPIPE;
     if (fds[0].revents && read(e->fd, &rung, sizeof rung) < 0 && errno != EAGAIN)
         return -errno;
+    CS_FAULT("sleep.heard");
     return ready ? 0 : -ETIMEDOUT;
 }
 
@@ -99,6 +106,7 @@ static bool ask_for_doorbell(struct cs_open *e)
 {
     cs_flush();
     cs_ring_wait(&e->rx);
+    CS_FAULT("wait.announced");
     if (cs_ring_ready(&e->rx) != 0 || at_end(e)) {
         cs_ring_awake(&e->rx);
         return false;
@@ -137,6 +145,7 @@ static bool ask_for_room(struct cs_open *e, int count)
 {
     cs_flush();
     cs_ring_crowd(&e->tx);
+    CS_FAULT("room.announced");
     if (cs_ring_space(&e->tx) >= count || cs_ring_ended(&e->rx) & CS_PEER_GONE) {
         cs_ring_uncrowd(&e->tx);
         return false;
@@ -165,6 +174,7 @@ int cs_wait_writable(struct cs_open *e, int count, int options)
         if (ask_for_room(e, count)) {
             err = await(e, &until);
             cs_ring_uncrowd(&e->tx);
+            CS_FAULT("room.heard");
         }
     }
 }
@@ -201,6 +211,7 @@ int cs_ready(int fd)
     if (readable(e) == 0 && !at_end(e)) {
         if ((err = forget_ring(e)) < 0)
             return err;
+        CS_FAULT("ready.forgotten");
         if (ask_for_doorbell(e))
             return manager_gone() ? -EPIPE : 0;
     }
@@ -216,5 +227,6 @@ int cs_writable(int fd)
         return err < 0 ? err : 1;
     if ((err = forget_ring(e)) < 0)
         return err;
+    CS_FAULT("writable.forgotten");
     return !ask_for_room(e, 1);
 }

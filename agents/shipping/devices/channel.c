@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../core/fault.h"
 #include "../core/manager.h"
 
 enum { BATCH = 64 };
@@ -39,6 +40,7 @@ int cs_channel_open(struct cs_manager *m, uint32_t process, const struct cs_requ
         return err;
     }
     strcpy(e->name, name);
+    CS_FAULT("manager.channel_alone");
     if (first) {
         e->peer = (uint16_t)(first - m->endpoint + 1);
         first->peer = (uint16_t)(e - m->endpoint + 1);
@@ -88,6 +90,7 @@ static bool claim(struct cs_manager *m, struct cs_endpoint *e, uint32_t from, ui
         if (page < 0)
             continue;
         d.cid = cs_pool_move(&m->pool, (uint32_t)page, (uint16_t)(process + 1), CS_OWNED);
+        CS_FAULT("manager.message_moved");
         d.flags = i + 1 < count ? CS_DESC_MORE : 0;
         message[good++] = d;
         bytes += d.len;
@@ -141,20 +144,32 @@ static bool hand_over(struct cs_manager *m, struct cs_endpoint *e, uint32_t from
     if (claim(m, e, from, count, peer->process, message)) {
         for (uint32_t i = 0; i < count; i++)
             *cs_ring_reserve(&peer->rx) = message[i];
+        CS_FAULT("manager.message_described");
         peer->announce = true;
     }
     return true;
 }
 
-/* What the other end left when it closed; after that, the end. */
+/* Descriptors of the next message that the other end left. */
+static uint32_t late_length(const struct cs_endpoint *e)
+{
+    uint32_t next = e->late_next;
+    while (e->late[next].flags & CS_DESC_MORE)
+        next++;
+    return next + 1 - e->late_next;
+}
+
+/* What the other end left when it closed, in whole messages; after that, the end. */
 static bool deliver_late(struct cs_endpoint *e)
 {
     uint32_t before = e->late_next;
     if (!e->late)
         return false;
-    while (e->late_next < e->late_count && has_room(e, 1))
-        *cs_ring_reserve(&e->rx) = e->late[e->late_next++];
+    while (e->late_next < e->late_count && has_room(e, late_length(e)))
+        for (uint32_t left = late_length(e); left > 0; left--)
+            *cs_ring_reserve(&e->rx) = e->late[e->late_next++];
     cs_ring_submit(&e->rx);
+    CS_FAULT("manager.late_published");
     e->announce = true;
     if (e->late_next < e->late_count)
         return e->late_next > before;
@@ -195,7 +210,9 @@ bool cs_channel_pass(struct cs_manager *m, struct cs_endpoint *e)
         cs_ring_submit(&other_end(m, e)->rx);
         cs_ring_submit(&other_end(m, e)->back);
     }
+    CS_FAULT("manager.messages_published");
     cs_ring_release(&e->tx, used);
+    CS_FAULT("manager.messages_released");
     return true;
 }
 
@@ -207,6 +224,7 @@ void cs_channel_hang_up(struct cs_manager *m, struct cs_endpoint *e)
     if (!peer)
         return;
     e->peer = peer->peer = 0;
+    CS_FAULT("manager.hang_up_begun");
     peer->ended = peer->announce = true;
     if (ready > 0)
         peer->late = malloc((size_t)ready * sizeof *peer->late);
@@ -222,5 +240,6 @@ void cs_channel_hang_up(struct cs_manager *m, struct cs_endpoint *e)
         used += count;
     }
     cs_ring_release(&e->tx, used);
+    CS_FAULT("manager.hang_up_moved");
     cs_ring_end(&peer->rx, peer->late ? CS_PEER_GONE : CS_PEER_GONE | CS_NO_MORE);
 }

@@ -6,7 +6,8 @@
  * names no page with -EBADF.
  *
  * Every call returns a count or 0, or a negative errno value; the library never prints or exits. A
- * process has one attachment (its host's manager is its "kernel"), used from one thread at a time. */
+ * process has one attachment (its host's manager is its "kernel"), used from one thread at a time. A child after
+ * fork(2) has none of its parent's: it is not attached, and may attach itself. */
 #ifndef CS_H
 #define CS_H
 

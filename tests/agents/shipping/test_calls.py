@@ -24,3 +24,8 @@ def test_crash(workshop: Workshop, test: str) -> None:
 @pytest.mark.parametrize("test", behaviours("test_ready"))
 def test_readiness(workshop: Workshop, test: str) -> None:
     run(workshop.build("test_ready", [*CORE, *NET], MEMORY, "fake_wire"), test)
+
+
+@pytest.mark.parametrize("test", behaviours("test_forks"))
+def test_fork(workshop: Workshop, test: str) -> None:
+    run(workshop.build("test_forks", [*CORE, *NET], MEMORY, "fake_wire"), test)

@@ -12,7 +12,6 @@ static inline pid_t other(void (*what)(void))
 {
     pid_t pid = child();
     if (pid == 0) {
-        cs_detach(); /* a copy of ours; the socket stays open in the parent */
         CHECK_EQ(cs_attach(host.socket), 0);
         what();
         cs_detach();

@@ -195,7 +195,6 @@ static inline pid_t neighbour(void (*what)(void))
     CHECK_EQ(pipe(said), 0);
     pid_t pid = child();
     if (pid == 0) {
-        cs_detach(); /* a copy of ours; the socket stays open in the parent */
         CHECK_EQ(cs_attach(host.socket), 0);
         what();
         CHECK_EQ(write(said[1], "!", 1), 1);

@@ -40,6 +40,40 @@ TEST(what_a_killed_writer_had_written_is_read_and_the_rest_comes_back)
     host_end();
 }
 
+enum { PARTS = 3 };
+
+static void fill_with_long_messages(void)
+{
+    int fd = channel_end("test", 20), err = 0;
+    while (err == 0) {
+        int cids[PARTS], lens[PARTS] = {1, 1, 1};
+        for (int i = 0; i < PARTS; i++)
+            CHECK((cids[i] = cs_alloc(1, NULL, 0)) > 0);
+        err = cs_write(fd, PARTS, cids, NULL, lens, 0);
+    }
+    CHECK_EQ(err, -ETIMEDOUT);
+}
+
+TEST(what_a_killed_writer_had_written_comes_in_whole_messages)
+{
+    int cids[2 * SHORT_QUEUE], got, messages = 0;
+    struct cs_args args = {.cids = cids};
+    host_start();
+    int fd = channel_end("test", SOON_MS);
+    end_of(neighbour(fill_with_long_messages));
+    WITHIN(SOON_MS, counted("endpoints_open") == 1);
+    CHECK_EQ(kill(host.manager, SIGSTOP), 0); /* first what the ring holds, then the rest */
+    for (; (got = cs_read(fd, BIG, 2 * SHORT_QUEUE, &args, CS_DONTWAIT)) > 0; messages++)
+        CHECK_EQ(got, PARTS);
+    CHECK_EQ(got, -EAGAIN);
+    CHECK_EQ(kill(host.manager, SIGCONT), 0);
+    for (; (got = cs_read(fd, BIG, 2 * SHORT_QUEUE, &args, 0)) > 0; messages++)
+        CHECK_EQ(got, PARTS);
+    CHECK_EQ(got, 0);
+    CHECK(PARTS * messages > SHORT_QUEUE); /* more than its ring had room for */
+    host_end();
+}
+
 static void only_open(void)
 {
     channel_end("test", -1);
@@ -74,7 +108,6 @@ static void write_for_ever(void)
     if (fork() > 0)
         return; /* the parent says that it began, and waits to be killed */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    cs_detach();
     CHECK_EQ(cs_attach(host.socket), 0);
     int fd = channel_end("test", SOON_MS);
     for (uint32_t i = 0;; i++)

@@ -278,7 +278,6 @@ static void write_on_and_on(void)
     if (fork() > 0)
         return;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    cs_detach();
     CHECK_EQ(cs_attach(host.socket), 0);
     int fd = host_open(HOST_PORT + 2, -1), zero = 0, one = 1;
     for (;;) {
