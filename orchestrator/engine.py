@@ -7,6 +7,7 @@ from typing import Any
 from agents.client import Machine
 from agents.errors import Problem
 from orchestrator.experiments.definitions import EXPERIMENTS, Definition, Options
+from orchestrator.experiments.local.definition import LOCAL, LocalDefinition
 from orchestrator.runs import Report
 from orchestrator.shipped import as_json
 from orchestrator.store import Run
@@ -18,6 +19,9 @@ SYSTEMS = {
     "copy": "conventional semantics, private buffers, on the user-space stack of shipping",
     "shipping": "containers move from owner to owner, unmapped and never copied",
 }
+
+
+ALL: dict[str, Definition | LocalDefinition] = {**EXPERIMENTS, **LOCAL}
 
 
 class LocalEngine:
@@ -34,7 +38,7 @@ class LocalEngine:
                 "systems": list(definition.systems),
                 "definition": definition.model_dump(mode="json"),
             }
-            for name, definition in EXPERIMENTS.items()
+            for name, definition in ALL.items()
         ]
 
     def systems(self) -> list[dict[str, Any]]:
@@ -42,28 +46,37 @@ class LocalEngine:
         return [{"name": name, "summary": summary} for name, summary in SYSTEMS.items()]
 
     def topology(self, experiment: str, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The topology an experiment needs. Raises Problem 422 for an unknown one."""
+        """The topology an experiment needs in a profile. Raises Problem 422 for unknown ones."""
         profile = Options.model_validate(options).profile
-        return as_json(resolve(self._definition(experiment).topology_for(profile)))
+        topologies = self._definition(experiment).topologies
+        if profile not in topologies:
+            known = ", ".join(topologies)
+            detail = f"profile: experiment {experiment} has no profile {profile!r}; it has {known}"
+            raise Problem(422, detail, "profile")
+        return as_json(resolve(topologies[profile]))
 
     async def execute(self, machine: Machine, lab: str, run: Run, directory: Path, report: Report) -> str:
         """Execute in a deployed lab; the files of the run are in `directory`. Returns the verdict."""
         # Here and not above: it brings numpy and matplotlib, which nothing but a run needs.
+        from orchestrator.experiments.local import runner as local
+        from orchestrator.experiments.processes import TrialFailed
         from orchestrator.experiments.runner import execute
-        from orchestrator.experiments.workloads import TrialFailed
 
         definition = self._definition(run.experiment)
         options = Options.model_validate(run.options)
         try:
-            result = await execute(machine, lab, definition, options, directory, report)
+            if isinstance(definition, LocalDefinition):
+                result = await local.execute(machine, lab, definition, options, directory, report)
+            else:
+                result = await execute(machine, lab, definition, options, directory, report)
         except TrialFailed as error:
             raise Problem(500, str(error)) from error
         return result.verdict
 
-    def _definition(self, experiment: str) -> Definition:
-        if experiment not in EXPERIMENTS:
-            known = ", ".join(EXPERIMENTS)
+    def _definition(self, experiment: str) -> Definition | LocalDefinition:
+        if experiment not in ALL:
+            known = ", ".join(ALL)
             raise Problem(
                 422, f"experiment: there is no experiment {experiment!r}; there are {known}", "experiment"
             )
-        return EXPERIMENTS[experiment]
+        return ALL[experiment]

@@ -97,6 +97,8 @@ def _loops(topology: Topology) -> Iterator[tuple[Place, str]]:
 
 
 def _attached(topology: Topology) -> Iterator[tuple[Place, str]]:
+    if not topology.networks and not topology.links:
+        return  # workstations on their own: nothing was meant to join them
     attached = {attachment.host for attachment in attachments(topology)}
     for name in topology.hosts:
         if name not in attached:

@@ -67,12 +67,13 @@ def _rows(rows: list[Json], units: list[str]) -> Table:
     factors = _names(rows)
     several = len(units) > 1
     invalid = any(row.get("invalid_trials") for row in rows)
+    losses = any(row.get("loss") is not None for row in rows)
     made = table(
         "system",
         *(f">{name}" for name in factors),
         ">paper",
         ">measured [95 %]",
-        ">loss",
+        *([">loss"] if losses else []),
         *([">invalid"] if invalid else []),
         *(["unit"] if several else []),
     )
@@ -83,7 +84,7 @@ def _rows(rows: list[Json], units: list[str]) -> Table:
             *(str(row["factors"].get(name, "")) for name in factors),
             number(row.get("published")),
             with_interval(row.get("median"), row.get("ci95")),
-            "-" if loss is None else f"{100 * loss:.1f} %",
+            *(["-" if loss is None else f"{100 * loss:.1f} %"] if losses else []),
             *([f"{row.get('invalid_trials', 0)}/{row['trials']}"] if invalid else []),
             *([str(row.get("unit", ""))] if several else []),
         )

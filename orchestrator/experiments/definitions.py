@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Profile = Literal["period", "scaled", "modern"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Level = str | int
+"""What a factor is set to."""
 Hogs = Annotated[int, Field(ge=0, le=64)]
+D = TypeVar("D", bound="Strict")
 HERE = Path(__file__).parent
 
 
@@ -71,6 +74,7 @@ class Definition(Strict):
     `topologies` names the shipped topology that each profile deploys.
     """
 
+    kind: Literal["forwarding"]
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
     title: str
     source: str
@@ -143,12 +147,11 @@ class Options(Strict):
     seed: Annotated[int, Field(ge=0, lt=2**53)] | None = None
 
 
-def load_definition(path: Path) -> Definition:
-    """One experiment from its YAML file. Raises pydantic's ValidationError."""
-    return Definition.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+def shipped(kind: str, model: type[D]) -> dict[str, D]:
+    """The shipped experiments of one kind by name. Raises pydantic's ValidationError."""
+    files = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(HERE.glob("*.yaml"))]
+    return {one["name"]: model.model_validate(one) for one in files if one["kind"] == kind}
 
 
-EXPERIMENTS: dict[str, Definition] = {
-    definition.name: definition for definition in map(load_definition, sorted(HERE.glob("*.yaml")))
-}
-"""The shipped experiments by name."""
+EXPERIMENTS: dict[str, Definition] = shipped("forwarding", Definition)
+"""The shipped experiments that forward datagrams between two networks, by name."""

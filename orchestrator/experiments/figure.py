@@ -1,12 +1,15 @@
-"""Figure 6 of the paper, measured here: throughput against the number of competing processes."""
+"""The figures of the papers, measured here: bars by system, groups of bars along a factor, panels for the
+rest."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.experiments.result import Outcome, Result, Row
+from orchestrator.experiments.definitions import Level, Profile
+from orchestrator.experiments.result import Factors, Outcome, Result, Row, told
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +19,8 @@ LOOKS: dict[str, tuple[str, str]] = {
     "linux": ("#dfe3e8", ""),
     "linux-batch": ("#9fb8d1", "//"),
     "copy": ("#d08a4e", ".."),
+    "shipping-to-copy": ("#e9c9a9", "\\\\"),
+    "copy-to-shipping": ("#5f8fbf", "--"),
     "shipping": ("#1f4e79", ""),
 }
 OTHER = ("#777777", "xx")
@@ -38,33 +43,58 @@ INVALID: dict[str, Any] = {
     "linestyle": "none",
     "zorder": 5,
 }
-SIZE_INCHES, DPI = (8.0, 5.2), 150
+SIZE_INCHES, PANEL_INCHES, DPI = (8.0, 5.2), 2.6, 150
+LOGARITHMIC = 50
+"""Where values differ by more than this factor, the axis is logarithmic."""
 
 
-def draw(result: Result, outcomes: Sequence[Outcome], title: str, source: str, path: Path) -> None:
+@dataclass(frozen=True)
+class Axis:
+    """What the figure shows: the factor along its axis; the others make a panel for each combination."""
+
+    across: str | None
+    label: str
+    value: str
+
+
+def forwarding_axis(profile: Profile) -> Axis:
+    """Figure 6: throughput against the number of competing processes."""
+    value = "Highest lossless rate" if profile == "modern" else "Throughput"
+    unit = "% of ring" if profile == "scaled" else "Mb/s"
+    return Axis("hogs", "Competing processes on the middle workstation", f"{value}, {unit}")
+
+
+def draw(
+    result: Result, outcomes: Sequence[Outcome], title: str, source: str, path: Path, axis: Axis
+) -> None:
     """Writes the figure of `result` as a PNG. `outcomes` are marked where they are invalid."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout="constrained")
-    axes: Axes = figure.add_subplot()
     systems = list(dict.fromkeys(row.system for row in result.rows))
-    levels = list(dict.fromkeys(row.factors["hogs"] for row in result.rows))
-    _bars(axes, result, outcomes, systems, levels)
-    unit = result.rows[0].unit
-    measured = "Highest lossless rate" if result.profile == "modern" else "Throughput"
-    axes.set_ylabel(f"{measured}, {unit}")
-    axes.set_xlabel("Competing processes on the middle workstation")
-    axes.set_xticks(range(len(levels)), [str(level) for level in levels])
-    _legend(axes, systems)
-    axes.set_title(title, fontsize=11, color=INK, loc="left", wrap=True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.grid(axis="y", color="#cccccc", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.set_ylim(0, axes.get_ylim()[1] * 1.04)
+    panels: dict[str, list[Row]] = {}
+    for row in result.rows:
+        panels.setdefault(_others(row.factors, axis), []).append(row)
+    width, height = SIZE_INCHES
+    figure = Figure(figsize=(width, height + PANEL_INCHES * (len(panels) - 1)), dpi=DPI, layout="constrained")
+    every: list[Axes] = list(figure.subplots(len(panels), squeeze=False)[:, 0])
+    for axes, (others, rows) in zip(every, panels.items(), strict=True):
+        levels = list(dict.fromkeys(row.factors.get(axis.across or "", "") for row in rows))
+        _panel(axes, rows, [one for one in outcomes if _others(one.factors, axis) == others], levels, axis)
+        scale = " (logarithmic)" if axes.get_yscale() == "log" else ""
+        axes.set_ylabel(axis.value + scale)
+        axes.set_xticks(range(len(levels)), [str(level) for level in levels])
+        if others:
+            axes.set_title(others, fontsize=9, color=INK, loc="left")
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        axes.grid(axis="y", color="#cccccc", linewidth=0.6)
+        axes.set_axisbelow(True)
+    every[-1].set_xlabel(axis.label)
+    _legend(every, systems)
+    figure.suptitle(title, fontsize=11, color=INK, x=0.01, ha="left", wrap=True)
     figure.supxlabel(caption(result, source), fontsize=8, linespacing=1.5, color="#444444")
     figure.savefig(path, format="png")
 
@@ -90,44 +120,61 @@ def _setting(calibration: dict[str, Any]) -> str:
     return f": {', '.join(parts)}" if parts else ""
 
 
-def _place(group: int, system: int, systems: int) -> float:
-    """Where a bar stands: groups of bars around whole numbers."""
-    return group + (system - (systems - 1) / 2) * BAR_ROOM / systems
+def _others(factors: Factors, axis: Axis) -> str:
+    """The factors that are not along the axis, in words."""
+    return told({name: level for name, level in factors.items() if name != axis.across})
 
 
-def _bars(
-    axes: Axes, result: Result, outcomes: Sequence[Outcome], systems: list[str], levels: list[int]
+def _panel(
+    axes: Axes, rows: Sequence[Row], outcomes: Sequence[Outcome], levels: Sequence[Level], axis: Axis
 ) -> None:
-    values = [max(row.median or 0.0, row.published or 0.0) for row in result.rows]
-    near = 0.08 * max(values, default=1.0)
-    for i, system in enumerate(systems):
-        colour, hatch = LOOKS.get(system, OTHER)
-        for group, level in enumerate(levels):
-            row = next(r for r in result.rows if r.system == system and r.factors["hogs"] == level)
-            place = _place(group, i, len(systems))
-            axes.bar(
-                place,
-                row.median or 0.0,
-                0.9 * BAR_ROOM / len(systems),
-                label=system if group == 0 else "",
-                color=colour,
-                hatch=hatch,
-                edgecolor=INK,
-                linewidth=0.7,
-            )
-            if row.published is not None:
-                axes.plot([place], [row.published], **PUBLISHED, label=_once(axes, "published"))
-            bad = [o.value or 0.0 for o in outcomes if (o.system, o.hogs, o.valid) == (system, level, False)]
-            if bad:
-                across = [place + (k - (len(bad) - 1) / 2) * 0.02 for k in range(len(bad))]
-                axes.plot(across, bad, **INVALID, label=_once(axes, "invalid trial"))
-            _spread(axes, place, row, near)
+    values = [value for row in rows for value in (row.median, row.published) if value]
+    decades = bool(values) and max(values) > LOGARITHMIC * min(values)
+    if decades:
+        axes.set_yscale("log")
+    for group, level in enumerate(levels):
+        members = [row for row in rows if row.factors.get(axis.across or "", "") == level]
+        # Groups may have different numbers of systems; bars are as wide everywhere.
+        widest = max(sum(row.factors == one.factors for row in rows) for one in rows)
+        for i, row in enumerate(members):
+            place = group + (i - (len(members) - 1) / 2) * BAR_ROOM / widest
+            bad = [
+                one.value or 0.0
+                for one in outcomes
+                if (one.system, one.factors, one.valid) == (row.system, row.factors, False)
+            ]
+            _bar(axes, row, place, 0.9 * BAR_ROOM / widest, bad, max(values, default=1.0))
+    low, high = axes.get_ylim()
+    axes.set_ylim(low / 1.5 if decades else 0, high * (2.5 if decades else 1.04))
+
+
+def _bar(axes: Axes, row: Row, place: float, width: float, bad: Sequence[float], highest: float) -> None:
+    colour, hatch = LOOKS.get(row.system, OTHER)
+    axes.bar(
+        place,
+        row.median or 0.0,
+        width,
+        label=_once(axes, row.system),
+        color=colour,
+        hatch=hatch,
+        edgecolor=INK,
+        linewidth=0.7,
+    )
+    if row.published is not None:
+        axes.plot([place], [row.published], **PUBLISHED, label=_once(axes, "published"))
+    if bad:
+        across = [place + (k - (len(bad) - 1) / 2) * 0.02 for k in range(len(bad))]
+        axes.plot(across, bad, **INVALID, label=_once(axes, "invalid trial"))
+    _spread(axes, place, row, 0.08 * highest)
 
 
 def _spread(axes: Axes, place: float, row: Row, near: float) -> None:
     """The interval, and the median in figures: above a published value that is `near` it."""
     if row.median is None or row.ci95 is None:
-        axes.annotate("no valid\ntrial", (place, 0), ha="center", va="bottom", fontsize=7, color=INK)
+        where: Any = ("data", "axes fraction")  # a logarithmic axis has no zero
+        axes.annotate(
+            "no valid\ntrial", (place, 0), xycoords=where, ha="center", va="bottom", fontsize=7, color=INK
+        )
         return
     low, high = row.ci95
     if row.trials > 1:
@@ -160,16 +207,20 @@ def _once(axes: Axes, label: str) -> str:
     return "" if label in axes.get_legend_handles_labels()[1] else label
 
 
-def _legend(axes: Axes, systems: list[str]) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    order = [*systems, "published", "invalid trial"]
-    named = sorted(zip(labels, handles, strict=True), key=lambda pair: order.index(pair[0]))
-    axes.legend(
-        [handle for _, handle in named],
-        [label for label, _ in named],
+def _legend(every: Sequence[Axes], systems: list[str]) -> None:
+    """One legend below the last panel, with everything that any panel shows."""
+    shown = {
+        label: handle
+        for axes in every
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    named = [label for label in (*systems, "published", "invalid trial") if label in shown]
+    every[-1].legend(
+        [shown[label] for label in named],
+        named,
         loc="upper center",
         bbox_to_anchor=(0.5, -0.13),
-        ncols=len(named),
+        ncols=min(len(named), 6),
         columnspacing=1.2,
         frameon=False,
         fontsize=9,

@@ -1,20 +1,24 @@
-"""The result of a run: rows, ratios and a verdict, in the shape that `reproduce --format json` prints."""
+"""The result of a run: rows, ratios and a verdict, in the shape that `reproduce --format json` prints.
+
+The first half is the shape and its numbers, for every experiment; `judge` is what forwarding makes of them.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from orchestrator.experiments.definitions import Definition, Profile
+from orchestrator.experiments.definitions import Definition, Level, Profile
 from orchestrator.experiments.statistics import median_ci95, paired_ratios
 
 Verdict = Literal["reproduced", "not reproduced", "invalid"]
-Cell = tuple[str, int]
-"""System, hogs."""
+Factors = Mapping[str, Level]
+Cell = tuple[str, tuple[tuple[str, Level], ...]]
+"""A system, and the factors it was measured with."""
 
 
 class Exact(BaseModel):
@@ -24,10 +28,11 @@ class Exact(BaseModel):
 
 
 class Row(Exact):
-    """One system at one load. `trials` counts all, the numbers come from the valid ones; null without any."""
+    """One system with one set of factors. `trials` counts all, the numbers come from the valid ones; null
+    without any."""
 
     system: str
-    factors: dict[str, int]
+    factors: dict[str, Level]
     published: float | None
     unit: str
     trials: int
@@ -38,11 +43,11 @@ class Row(Exact):
 
 
 class Ratio(Exact):
-    """One system's throughput to another's at one load, paired by round."""
+    """One system's throughput to another's with the same factors, paired by round."""
 
     of: str
     to: str
-    factors: dict[str, int]
+    factors: dict[str, Level]
     published: float | None
     median: float | None
     ci95: list[float] | None
@@ -66,7 +71,7 @@ class Outcome:
 
     round: int
     system: str
-    hogs: int
+    factors: Factors
     value: float | None
     loss: float | None
     valid: bool
@@ -82,6 +87,76 @@ class Judged:
     notes: list[str]
 
 
+class Tally:
+    """Outcomes by system and factors, and the numbers made of them."""
+
+    def __init__(self, outcomes: Iterable[Outcome], seed: int, resamples: int) -> None:
+        self._cells: dict[Cell, list[Outcome]] = defaultdict(list)
+        for outcome in outcomes:
+            self._cells[_cell(outcome.system, outcome.factors)].append(outcome)
+        self._seed, self._resamples = seed, resamples
+
+    def trials(self, system: str, factors: Factors) -> list[Outcome]:
+        """All trials of a system with these factors."""
+        return self._cells[_cell(system, factors)]
+
+    def row(self, system: str, factors: Factors, published: float | None, unit: str) -> Row:
+        """One row of the table."""
+        trials = self.trials(system, factors)
+        losses = [trial.loss for trial in trials if trial.valid and trial.loss is not None]
+        median, ci95 = self._numbers(list(_by_round(trials).values()))
+        return Row(
+            system=system,
+            factors=dict(factors),
+            published=published,
+            unit=unit,
+            trials=len(trials),
+            invalid_trials=sum(not trial.valid for trial in trials),
+            median=median,
+            ci95=ci95,
+            loss=self._numbers(losses)[0],
+        )
+
+    def ratio(self, of: str, to: str, factors: Factors, published: float | None) -> Ratio:
+        """One system to another, of the rounds in which both have a valid trial."""
+        values = paired_ratios(_by_round(self.trials(of, factors)), _by_round(self.trials(to, factors)))
+        median, ci95 = self._numbers(values)
+        return Ratio(of=of, to=to, factors=dict(factors), published=published, median=median, ci95=ci95)
+
+    def void(self, system: str, factors: Factors) -> str | None:
+        """Why the verdict cannot rest on this row, if so: more than half of its trials are invalid."""
+        trials = self.trials(system, factors)
+        invalid = sum(not trial.valid for trial in trials)
+        if trials and invalid * 2 <= len(trials):
+            return None
+        return f"invalid: {system} with {told(factors)} has {invalid} invalid trials of {len(trials)}"
+
+    def _numbers(self, values: Sequence[float]) -> tuple[float | None, list[float] | None]:
+        if not values:
+            return None, None
+        median, ci95 = median_ci95(values, self._seed, self._resamples)
+        return _short(median), [_short(end) for end in ci95]
+
+
+def invalidated(outcome: Outcome) -> Outcome:
+    """The same, but it does not count."""
+    return replace(outcome, valid=False)
+
+
+def told(factors: Factors) -> str:
+    """Factors in words: "3 hogs", "map none, cores different"."""
+    return ", ".join(
+        f"{level} {name}" if isinstance(level, int) else f"{name} {level}" for name, level in factors.items()
+    )
+
+
+def few_trials(rows: Sequence[Row]) -> list[str]:
+    """What must be said of a run without repetition."""
+    if max((row.trials for row in rows), default=0) != 1:
+        return []
+    return ["quick: one trial each, no interval; ci95 repeats the value"]
+
+
 def judge(
     definition: Definition,
     profile: Profile,
@@ -90,72 +165,31 @@ def judge(
     resamples: int,
 ) -> Judged:
     """From outcomes to rows, ratios and the verdict."""
-    cells: dict[Cell, list[Outcome]] = defaultdict(list)
-    for outcome in outcomes:
-        cells[outcome.system, outcome.hogs].append(outcome)
+    tally = Tally(outcomes, seed, resamples)
     levels = definition.modern_hogs if profile == "modern" else definition.hogs
+    # Nothing in the paper was measured without limits; in `scaled` the paper's ring is the unit.
+    modern = profile == "modern"
     rows = [
-        _row(definition, profile, cells[system, hogs], (system, hogs), seed, resamples)
+        tally.row(
+            system,
+            {"hogs": hogs},
+            None if modern else definition.published_mbps(system, hogs),
+            "% of ring" if profile == "scaled" else "Mb/s",
+        )
         for hogs in levels
         for system in definition.systems
     ]
     ratios = [
-        _ratio(definition, profile, cells, (of, to), hogs, seed, resamples)
+        tally.ratio(of, to, {"hogs": hogs}, None if modern else definition.published_ratio(of, to, hogs))
         for of, to in definition.ratios
         for hogs in levels
     ]
-    verdict, notes = _verdict(definition, profile, cells, ratios)
-    most = max((row.trials for row in rows), default=0)
-    if most == 1:
-        notes.append("quick: one trial each, no interval; ci95 repeats the value")
-    return Judged(rows, ratios, verdict, notes)
-
-
-def _row(
-    definition: Definition, profile: Profile, trials: Sequence[Outcome], cell: Cell, seed: int, resamples: int
-) -> Row:
-    system, hogs = cell
-    values = list(_by_round(trials).values())
-    losses = [trial.loss for trial in trials if trial.valid and trial.loss is not None]
-    median, ci95 = median_ci95(values, seed, resamples) if values else (None, None)
-    return Row(
-        system=system,
-        factors={"hogs": hogs},
-        # Nothing in the paper was measured without limits; in `scaled` the paper's ring is the unit.
-        published=None if profile == "modern" else definition.published_mbps(system, hogs),
-        unit="% of ring" if profile == "scaled" else "Mb/s",
-        trials=len(trials),
-        invalid_trials=sum(not trial.valid for trial in trials),
-        median=_short(median),
-        ci95=_interval(ci95),
-        loss=_short(median_ci95(losses, seed, resamples)[0]) if losses else None,
-    )
-
-
-def _ratio(
-    definition: Definition,
-    profile: Profile,
-    cells: dict[Cell, list[Outcome]],
-    pair: tuple[str, str],
-    hogs: int,
-    seed: int,
-    resamples: int,
-) -> Ratio:
-    of, to = pair
-    values = paired_ratios(_by_round(cells[of, hogs]), _by_round(cells[to, hogs]))
-    median, ci95 = median_ci95(values, seed, resamples) if values else (None, None)
-    return Ratio(
-        of=of,
-        to=to,
-        factors={"hogs": hogs},
-        published=None if profile == "modern" else definition.published_ratio(of, to, hogs),
-        median=_short(median),
-        ci95=_interval(ci95),
-    )
+    verdict, notes = _verdict(definition, profile, tally, ratios)
+    return Judged(rows, ratios, verdict, notes + few_trials(rows))
 
 
 def _verdict(
-    definition: Definition, profile: Profile, cells: dict[Cell, list[Outcome]], ratios: Sequence[Ratio]
+    definition: Definition, profile: Profile, tally: Tally, ratios: Sequence[Ratio]
 ) -> tuple[Verdict, list[str]]:
     """Reproduced: the claim's system loses nothing without load, and is ahead as far as published under
     load."""
@@ -165,17 +199,13 @@ def _verdict(
     needed = [(claim.of, hogs) for hogs in levels] + [(claim.to, hogs) for hogs in levels]
     if profile != "modern":
         needed.append((claim.of, claim.lossless_hogs))
-    void = []
-    for system, hogs in needed:
-        trials = cells[system, hogs]
-        invalid = sum(not trial.valid for trial in trials)
-        if invalid * 2 > len(trials) or not trials:
-            void.append(f"invalid: {system} with {hogs} hogs has {invalid} invalid trials of {len(trials)}")
+    void = [why for system, hogs in needed if (why := tally.void(system, {"hogs": hogs}))]
     if void:
         return "invalid", void
     missed = []
     if profile != "modern":
-        losses = [trial.loss or 0.0 for trial in cells[claim.of, claim.lossless_hogs] if trial.valid]
+        lossless = tally.trials(claim.of, {"hogs": claim.lossless_hogs})
+        losses = [trial.loss or 0.0 for trial in lossless if trial.valid]
         if max(losses) > 0:
             missed.append(f"{claim.of} with {claim.lossless_hogs} hogs lost up to {max(losses):.2%}")
     for ratio in ratios:
@@ -197,10 +227,10 @@ def _by_round(trials: Iterable[Outcome]) -> dict[int, float]:
     return {trial.round: trial.value for trial in trials if trial.valid and trial.value is not None}
 
 
-def _interval(ci95: Sequence[float] | None) -> list[float] | None:
-    return None if ci95 is None else [float(f"{value:.4g}") for value in ci95]
+def _cell(system: str, factors: Factors) -> Cell:
+    return system, tuple(factors.items())
 
 
-def _short(value: float | None) -> float | None:
+def _short(value: float) -> float:
     """Four significant digits: more is noise, and a loss of one datagram still is no zero."""
-    return None if value is None else float(f"{value:.4g}")
+    return float(f"{value:.4g}")

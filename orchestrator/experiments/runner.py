@@ -6,31 +6,28 @@ import asyncio
 import itertools
 import logging
 import random
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from agents.client import Machine
 from agents.errors import AgentError
-from orchestrator.experiments import environment, validity
+from orchestrator.experiments import environment
 from orchestrator.experiments.calibration import Calibration, Flows
 from orchestrator.experiments.definitions import Definition, Options
-from orchestrator.experiments.figure import draw
-from orchestrator.experiments.files import append_line, write_json
+from orchestrator.experiments.figure import draw, forwarding_axis
+from orchestrator.experiments.files import write_json
+from orchestrator.experiments.journal import Journal, Report
 from orchestrator.experiments.media import other_media
 from orchestrator.experiments.modern import Highest, highest_rates
 from orchestrator.experiments.plan import Plan, plan_for
 from orchestrator.experiments.profiles import calibrate
 from orchestrator.experiments.result import Outcome, Result, judge
-from orchestrator.experiments.schedule import Planned, TimeLeft, schedule
+from orchestrator.experiments.schedule import Planned, schedule
 from orchestrator.experiments.trial import Trial, run_trial
 from orchestrator.experiments.workloads import Setting, Target, TrialFailed
 
 log = logging.getLogger(__name__)
-
-Report = Callable[[dict[str, Any]], None]
-"""Told {"phase": "calibration" | "trials" | "result", "done", "total", "seconds_left", "trial": {...} |
-None}."""
 
 RESTORE_S = 20.0
 
@@ -80,28 +77,21 @@ class _Run:
         self._target, self._options, self._plan = target, options, plan
         path = target.definition.path
         self._rates = {name: record["networks"][name]["rate_mbps"] for name in (path.ring_in, path.ring_out)}
-        self._dir, self._tell = run_dir, report
         self._definition = target.definition
         self._media = other_media(record, self._definition, options.profile)
         self._seed = options.seed if options.seed is not None else random.SystemRandom().randrange(2**31)
         # A datagram of an earlier trial, or run, must never be taken for one of this.
         flows = itertools.count(random.SystemRandom().randrange(1, 2**31))
         self._flow: Flows = lambda: next(flows)
-        self._trials: list[Trial] = []
-        self._left = TimeLeft(self._plan.warmup_s + self._plan.measured_s + self._plan.overhead_s)
+        self._journal: Journal[Trial] = Journal(
+            run_dir, report, plan.warmup_s + plan.measured_s + plan.overhead_s
+        )
         self._planned = schedule(
             self._definition.systems, self._definition.hogs, self._plan.trials, self._seed
         )
 
     async def execute(self) -> Result:
-        write_json(
-            self._dir / "definition.json",
-            {
-                "definition": self._definition.model_dump(mode="json"),
-                "options": self._options.model_dump(mode="json"),
-                "seed": self._seed,
-            },
-        )
+        self._journal.begin(self._definition, self._options, self._seed)
         try:
             calibration = await self._calibrate()
             before = await environment.describe(await self._target.machine.lab(self._target.lab))
@@ -112,13 +102,14 @@ class _Run:
         return await self._conclude(calibration, outcomes, before, after)
 
     async def _calibrate(self) -> Calibration:
-        self._progress("calibration", 0, 1, self._left.seconds(len(self._planned)))
+        journal, trials = self._journal, len(self._planned)
+        journal.progress("calibration", 0, 1, journal.left.seconds(trials))
 
         def step(done: int, total: int, seconds: float) -> None:
-            self._progress("calibration", done, total, seconds + self._left.seconds(len(self._planned)))
+            journal.progress("calibration", done, total, seconds + journal.left.seconds(trials))
 
         calibration = await calibrate(self._target, self._options.profile, self._plan, self._flow, step)
-        write_json(self._dir / "calibration.json", calibration)
+        write_json(journal.directory / "calibration.json", calibration)
         await self._target.apply(calibration.setting())
         return calibration
 
@@ -126,90 +117,53 @@ class _Run:
         setting = calibration.setting()
         if self._options.profile == "modern":
             return await self._search(setting, calibration)
-        total = len(self._planned)
-        again = max(3, round(self._plan.repeated * total))
-        for done, planned in enumerate(self._planned):
-            self._progress("trials", done, total, self._left.seconds(total - done))
-            trial = await self._trial(planned, setting, self._plan)
-            self._left.took(trial.seconds)
-            if not trial.valid and again > 0:
-                # Beside the invalid one, which stays in the record and in the count.
-                again -= 1
-                await self._trial(planned, setting, self._plan)
+        await self._journal.repeat(
+            self._planned,
+            lambda planned: self._trial(planned, setting, self._plan),
+            self._plan.repeated,
+        )
         ring = calibration.ring_mbps or self._definition.ring_mbps
         share = 100.0 / ring if self._options.profile == "scaled" else 1.0
         return [
-            Outcome(t.round, t.system, t.hogs, (t.throughput_mbps or 0.0) * share, t.loss, t.valid)
-            for t in self._trials
+            Outcome(t.round, t.system, t.level(), (t.throughput_mbps or 0.0) * share, t.loss, t.valid)
+            for t in self._journal.trials
         ]
 
     async def _search(self, setting: Setting, calibration: Calibration) -> list[Outcome]:
         def step(steps_left: float) -> None:
-            done = len(self._trials)
-            each = self._trials[-1].seconds
-            self._progress("trials", done, done + round(steps_left), round(steps_left * each, 1))
+            trials = self._journal.trials
+            done, each = len(trials), trials[-1].seconds
+            self._journal.progress("trials", done, done + round(steps_left), round(steps_left * each, 1))
 
         found = await highest_rates(self._target, setting, self._plan, self._trial, step)
         calibration.notes += _lower_bounds(found)
-        return [Outcome(one.round, one.system, one.hogs, one.mbps, 0.0, one.mbps > 0) for one in found]
+        return [
+            Outcome(one.round, one.system, {"hogs": one.hogs}, one.mbps, 0.0, one.mbps > 0) for one in found
+        ]
 
     async def _trial(self, planned: Planned, setting: Setting, plan: Plan) -> Trial:
         flow = self._flow()
         try:
-            trial = await run_trial(self._target, planned, setting, plan, flow)
+            return self._journal.keep(await run_trial(self._target, planned, setting, plan, flow))
         except (TrialFailed, AgentError) as error:
-            failed = Trial.of_failure(planned, setting, flow, str(error))
-            append_line(self._dir / "trials.jsonl", failed)
+            self._journal.keep(Trial.of_failure(planned, setting, flow, str(error)))
             raise
-        self._trials.append(trial)
-        append_line(self._dir / "trials.jsonl", trial)
-        if not trial.valid:
-            log.warning(
-                "trial %d (%s, %d hogs) is INVALID: %s",
-                trial.number,
-                trial.system,
-                trial.hogs,
-                "; ".join(trial.reasons),
-            )
-        return trial
 
     async def _conclude(
         self, calibration: Calibration, outcomes: list[Outcome], before: dict[str, Any], after: dict[str, Any]
     ) -> Result:
-        total = len(outcomes)
-        self._progress("result", total, total, 1.0)
-        changed = environment.changes(before, after)
-        void = validity.environment_problems(changed)
-        if void:
-            outcomes = [
-                Outcome(one.round, one.system, one.hogs, one.value, one.loss, valid=False) for one in outcomes
-            ]
-        judged = judge(self._definition, self._options.profile, outcomes, self._seed, self._plan.resamples)
-        surroundings = {
-            "before": before,
-            "after": {key: after[key] for key in environment.VOLATILE if key in after},
-            "changed": changed,
-            "calibration": calibration.model_dump(mode="json"),
-            "options": self._options.model_dump(mode="json"),
-            "seed": self._seed,
-            "stack": _stacks(self._trials),
-            "notes": [*judged.notes, *void, *self._media, *calibration.notes, *_invalid_notes(self._trials)],
-        }
-        result = Result(
-            experiment=self._definition.name,
-            profile=self._options.profile,
-            verdict=judged.verdict,
-            environment=surroundings,
-            rows=judged.rows,
-            ratios=judged.ratios,
-            figure=f"{self._dir.parent.name}/{self._dir.name}/figure.png",
+        profile, resamples = self._options.profile, self._plan.resamples
+        return await self._journal.conclude(
+            self._definition,
+            self._options,
+            self._seed,
+            outcomes,
+            (before, after),
+            lambda counted: judge(self._definition, profile, counted, self._seed, resamples),
+            partial(draw, axis=forwarding_axis(profile)),
+            {"calibration": calibration.model_dump(mode="json"), "stack": _stacks(self._journal.trials)},
+            [*self._media, *calibration.notes],
         )
-        write_json(self._dir / "environment.json", {**surroundings, "after": after})
-        await asyncio.to_thread(
-            draw, result, outcomes, self._definition.title, self._definition.source, self._dir / "figure.png"
-        )
-        write_json(self._dir / "result.json", result)
-        return result
 
     async def _restore(self) -> None:
         """Takes the load and the limits away again. A dead agent has taken its lab's load with it."""
@@ -224,18 +178,6 @@ class _Run:
         except (AgentError, TimeoutError) as error:
             log.warning("could not restore lab %s: %s", target.lab, error or "no answer in time")
 
-    def _progress(self, phase: str, done: int, total: int, seconds_left: float) -> None:
-        last = self._trials[-1] if self._trials else None
-        self._tell(
-            {
-                "phase": phase,
-                "done": done,
-                "total": total,
-                "seconds_left": seconds_left,
-                "trial": None if last is None else last.summary(),
-            }
-        )
-
 
 def _stacks(trials: list[Trial]) -> dict[str, dict[str, Any]]:
     """Back end and mode that each system's manager reported; more than one value is joined, not hidden."""
@@ -249,12 +191,6 @@ def _stacks(trials: list[Trial]) -> dict[str, dict[str, Any]]:
         system: {key: " | ".join(sorted(values)) for key, values in each.items()}
         for system, each in found.items()
     }
-
-
-def _invalid_notes(trials: list[Trial], most: int = 5) -> list[str]:
-    bad = [trial for trial in trials if not trial.valid]
-    notes = [f"trial {t.number} ({t.system}, {t.hogs} hogs) is INVALID: {t.reasons[0]}" for t in bad[:most]]
-    return notes + ([f"{len(bad) - most} more invalid trials: see trials.jsonl"] if len(bad) > most else [])
 
 
 def _lower_bounds(found: list[Highest]) -> list[str]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -21,21 +24,30 @@ class Planned:
 def schedule(systems: Sequence[str], hogs: Sequence[int], rounds: int, seed: int) -> list[Planned]:
     """All trials of a run in order.
 
-    Within a round and a load the systems follow each other directly: ratios are paired there. Each round
-    starts with the next system (over all rounds each is first equally often) and shuffles the loads by
-    `seed`.
+    A load's trials are a group of `alternate`: within a round and a load the systems follow each other
+    directly.
+    """
+    groups = [[(system, level) for system in systems] for level in hogs]
+    return [
+        Planned(number, round_, system, level)
+        for number, (round_, (system, level)) in enumerate(alternate(groups, rounds, seed))
+    ]
+
+
+def alternate(groups: Sequence[Sequence[T]], rounds: int, seed: int) -> Iterator[tuple[int, T]]:
+    """Each round has every member of every group once, with the members of a group in a row: what is
+    compared is measured side by side, and ratios are paired there.
+
+    Each round starts its groups with the next member (over all rounds each is first equally often) and
+    shuffles the groups by `seed`.
     """
     chance = random.Random(seed)
-    first = chance.sample(list(systems), len(systems))
-    trials: list[Planned] = []
+    orders = [deque(chance.sample(list(group), len(group))) for group in groups]
     for round_ in range(rounds):
-        levels = chance.sample(list(hogs), len(hogs))
-        order = deque(first)
-        order.rotate(-round_)
-        for level in levels:
-            trials += [Planned(len(trials) + i, round_, system, level) for i, system in enumerate(order)]
+        for order in chance.sample(orders, len(orders)):
+            for one in order:
+                yield round_, one
             order.rotate(-1)
-    return trials
 
 
 class TimeLeft:

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import Field
 
 from orchestrator.experiments import validity
 from orchestrator.experiments.books import Books, balance
+from orchestrator.experiments.definitions import Level
 from orchestrator.experiments.drops import Seen, crossings, passages, sink_socket_drops
+from orchestrator.experiments.journal import TrialRecord
 from orchestrator.experiments.measures import arrived, loss, throughput_mbps
 from orchestrator.experiments.plan import Plan
 from orchestrator.experiments.schedule import Planned
@@ -26,31 +28,17 @@ DRAIN_FASTER = 10
 """Times the rings' rate while what was sent is drained."""
 
 
-class Trial(BaseModel):
-    """One trial as it stands in trials.jsonl. Rates are payload bits in Mb/s, `loss` is a fraction.
+class Trial(TrialRecord):
+    """One trial as it stands in trials.jsonl. Rates are payload bits in Mb/s, `loss` is a fraction."""
 
-    `failed` has a reason instead of numbers when something died; a failed trial is invalid.
-    """
-
-    number: int
-    round: int
-    system: str
     hogs: int
     flow: int
-    started: float
-    """Unix time."""
-    seconds: float
-    """How long it took in all."""
-    valid: bool
-    reasons: list[str]
-    failed: bool = False
     wanted_mbps: float
     offered_mbps: float | None = None
     throughput_mbps: float | None = None
     loss: float | None = None
     books: Books | None = None
-    results: dict[str, Any] = {}
-    counters: Counters = {}
+    counters: Counters = Field(default_factory=dict)
 
     @classmethod
     def of_failure(cls, planned: Planned, setting: Setting, flow: int, why: str) -> Trial:
@@ -69,8 +57,10 @@ class Trial(BaseModel):
             wanted_mbps=setting.offered_mbps,
         )
 
+    def level(self) -> Mapping[str, Level]:
+        return {"hogs": self.hogs}
+
     def summary(self) -> dict[str, Any]:
-        """What is worth showing while the run goes on."""
         keys = {"number", "system", "hogs", "valid", "reasons", "offered_mbps", "throughput_mbps", "loss"}
         return self.model_dump(mode="json", include=keys)
 

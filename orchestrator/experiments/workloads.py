@@ -1,32 +1,22 @@
-"""The workloads of a trial on a lab: started one by one, and all stopped whatever happens."""
+"""The setting of a trial of forwarding, the lab it happens on, and its three workloads."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 from agents.client import Machine
-from agents.errors import AgentError
 from orchestrator.experiments.definitions import Definition
 from orchestrator.experiments.drops import Wire, interface, wires
-
-log = logging.getLogger(__name__)
+from orchestrator.experiments.processes import Processes
+from orchestrator.experiments.processes import TrialFailed as TrialFailed
 
 PORT = 9000
 MAX_RING_MBPS = 10_000.0
 """The fastest a network can be shaped to."""
 SINK_QUEUE = 8192
 """Datagrams that may wait for the sink: it is a part of the wire, and must never be the bottleneck."""
-STOP_S = 10.0
-"""An agent kills a workload that does not stop after 3 s; what takes longer than this is given up."""
-
-
-class TrialFailed(Exception):
-    """A trial could not be done: something died or was refused. The message says what, where and why."""
 
 
 @dataclass(frozen=True)
@@ -96,29 +86,17 @@ class Target:
             raise TrialFailed(f"{answer['running']} of {count} hogs run on host {host}")
 
 
-class Workloads:
-    """The workloads of one trial; leaving the context stops every one that still runs."""
+class Workloads(Processes):
+    """The three workloads of one trial."""
 
     def __init__(self, target: Target) -> None:
+        super().__init__(target.machine, target.lab)
         self._target = target
-        self._hosts: dict[str, str] = {}
-        self._names: dict[str, str] = {}
-
-    async def __aenter__(self) -> Workloads:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        left = list(self._hosts)[::-1]
-        if left:
-            # Shielded: a cancelled run must leave no process behind.
-            await asyncio.shield(asyncio.gather(*(self._give_up(one) for one in left)))
 
     async def sink(self, flow: int) -> str:
         """Starts the sink and returns its id."""
         target = self._target
-        return await self._start(
+        return await self.start(
             target.definition.path.sink,
             "sink",
             target.definition.wire_system,
@@ -133,7 +111,7 @@ class Workloads:
     async def forwarder(self, setting: Setting, system: str, **params: Any) -> str:
         """Starts the forwarder of the I/O system under test, with more `params`, and returns its id."""
         target = self._target
-        return await self._start(
+        return await self.start(
             target.definition.path.forwarder,
             "forwarder",
             system,
@@ -153,7 +131,7 @@ class Workloads:
         """Starts the source, which sends at once, and returns its id. The rate is the setting's unless
         given."""
         target = self._target
-        return await self._start(
+        return await self.start(
             target.definition.path.source,
             "source",
             target.definition.wire_system,
@@ -167,53 +145,3 @@ class Workloads:
                 "flow": flow,
             },
         )
-
-    async def look(self, workload: str, wait_s: float = 0.0) -> dict[str, Any]:
-        """A workload's state, `wait_s` as in `Machine.workload`. Raises TrialFailed when it has failed."""
-        state = await self._target.machine.workload(
-            self._target.lab, self._hosts[workload], workload, wait_s=wait_s
-        )
-        return self._good(workload, state)
-
-    async def finish(self, workload: str) -> dict[str, Any]:
-        """Stops a workload (one that is done stays so) and returns its final state, which has a result.
-
-        Raises TrialFailed when it failed.
-        """
-        state = await self._target.machine.stop(self._target.lab, self._hosts[workload], workload)
-        state = self._good(workload, state)
-        del self._hosts[workload]
-        if not isinstance(state.get("result"), Mapping):
-            raise TrialFailed(f"{self._names[workload]} ended without a result")
-        return state
-
-    async def _start(self, host: str, workload: str, system: str, params: Mapping[str, Any]) -> str:
-        name = f"{workload} ({system}) on host {host}"
-        starting = asyncio.ensure_future(
-            self._target.machine.start(
-                self._target.lab, host, {"workload": workload, "system": system, "params": dict(params)}
-            )
-        )
-        try:
-            found = await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            # The agent may be starting it all the same: learn its id, so that it can be stopped.
-            found = await starting
-            self._hosts[found], self._names[found] = host, name
-            raise
-        except AgentError as error:
-            raise TrialFailed(f"{name} did not start: {error}") from error
-        self._hosts[found], self._names[found] = host, name
-        return found
-
-    def _good(self, workload: str, state: dict[str, Any]) -> dict[str, Any]:
-        if state["state"] == "failed":
-            raise TrialFailed(f"{self._names[workload]} failed: {state.get('message') or 'no reason given'}")
-        return state
-
-    async def _give_up(self, workload: str) -> None:
-        try:
-            async with asyncio.timeout(STOP_S):
-                await self._target.machine.stop(self._target.lab, self._hosts[workload], workload)
-        except (AgentError, TimeoutError) as error:
-            log.warning("could not stop %s: %s", self._names[workload], error or "no answer")

@@ -10,6 +10,7 @@ from typing import Any
 
 from agents.client import Json
 from agents.errors import AgentError
+from tests.agents.local_model import WRITERS, Rate, copy_file, hand_over, usual_rate
 from tests.agents.traffic_model import (
     FakeLab,
     FakeWorkload,
@@ -39,8 +40,11 @@ class FakeMachine:
     in `vanish` and `duplicate`. `broken`, when set, is what every request raises.
     """
 
-    def __init__(self, capacity: Capacity = usual_capacity, speed: float = 100.0) -> None:
+    def __init__(
+        self, capacity: Capacity = usual_capacity, speed: float = 100.0, rate: Rate = usual_rate
+    ) -> None:
         self.capacity = capacity
+        self.rate = rate
         self.speed = speed
         self.vanish: set[int] = set()
         self.duplicate: set[int] = set()
@@ -120,7 +124,12 @@ class FakeMachine:
             result = {"backend": "packet", "mode": "model"}
             workload.manager = {"state": "running", "counters": {}, "result": result}
         found.workloads[workload.id] = workload
-        fresh_result(workload)
+        if spec["workload"] in WRITERS:
+            hand_over(found, workload, self.rate, self.speed)
+        elif spec["workload"] == "copier":
+            copy_file(workload, self.speed)
+        else:
+            fresh_result(workload)
         if spec["workload"] == "source":
             self._send(found, workload)
         return workload.id

@@ -231,6 +231,7 @@ def _record(name: str, topology: Mapping[str, Any]) -> Json:
     return {
         "lab": name,
         "state": "deployed",
+        "run_dir": f"/run/transship/{name}",
         "topology": dict(topology),
         "namespace": f"transship-{name}-net",
         "hosts": hosts,

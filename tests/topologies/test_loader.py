@@ -222,10 +222,23 @@ def test_a_thousand_hosts_on_one_network_get_a_wider_subnet() -> None:
 
 
 def test_shipped_topologies_load_by_name() -> None:
-    assert set(shipped()) == {"two-fddi", "two-fddi-switched", "chain"}
+    assert set(shipped()) == {"two-fddi", "two-fddi-switched", "chain", "one-host"}
     two = resolve("two-fddi")
     assert [host.cpus for host in two.hosts.values()] == [[0], [1], [0]]
     assert {(n.medium, n.rate_mbps, n.mtu) for n in two.networks.values()} == {("shared", 100.0, 4352)}
+
+
+def test_a_workstation_may_stand_alone_but_not_be_forgotten() -> None:
+    alone = resolve("one-host")
+    assert list(alone.hosts) == ["workstation"] and not alone.networks
+    with pytest.raises(TopologyError, match=r"hosts\.h3: is in no network"):
+        load_topology(
+            {
+                "name": "x",
+                "hosts": {"h1": {}, "h2": {}, "h3": {}},
+                "networks": {"n": {"stations": ["h1", "h2"]}},
+            }
+        )
 
 
 def test_the_switched_rings_differ_from_the_shared_ones_in_nothing_else() -> None:

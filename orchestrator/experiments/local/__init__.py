@@ -1,0 +1,1 @@
+"""Experiments between the processes of one host: local communication, video, copying a file."""

@@ -1,0 +1,76 @@
+"""The scenes of the shipped experiments: which processes, with what parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from orchestrator.experiments.local.chain import Chain, Part, Row
+from orchestrator.experiments.local.copies import Copies
+from orchestrator.experiments.local.definition import Cell, LocalDefinition
+from orchestrator.experiments.local.plan import LocalPlan
+from orchestrator.experiments.local.trial import Place, Scene
+
+
+def ipc(definition: LocalDefinition, cell: Cell, plan: LocalPlan, channel: str) -> Row:
+    """Figure 4: a producer and a consumer. A system is `writer-to-reader`, or one name for both."""
+    writer, _, reader = cell.system.partition("-to-")
+    params = {
+        "channel": channel,
+        "operation_bytes": definition.operation_bytes,
+        "queue_operations": plan.queue_operations,
+        "map": cell.factors["map"],
+        **_interval(plan),
+    }
+    return Row(
+        [
+            Part("producer", "producer", writer, params),
+            Part("consumer", "consumer", reader or writer, params),
+        ],
+        one_cpu=cell.factors["cores"] == "same",
+    )
+
+
+def video(definition: LocalDefinition, cell: Cell, plan: LocalPlan, channel: str) -> Row:
+    """Figure 7: a server of frames, relays, a display with a frame buffer."""
+    width, height, bits = (int(part) for part in str(cell.factors["frame"]).split("x"))
+    limit = str(cell.factors["limit"])
+    relays = int(cell.factors["relays"])
+    frame: dict[str, Any] = {"width": width, "height": height, "bits": bits, **_interval(plan)}
+    queue = {"queue_operations": plan.queue_frames}
+    size = width * height * bits // 8
+    display = {**frame, **queue, "channel": f"{channel}-{relays}"}
+    if limit != "none":
+        display["bus_mbytes_per_s"] = int(limit.removesuffix(" MB/s"))
+    return Row(
+        [
+            Part("server", "server", cell.system, {**frame, **queue, "channel": f"{channel}-0"}),
+            *(
+                Part(
+                    f"relay {hop + 1}",
+                    "relay",
+                    cell.system,
+                    {
+                        **queue,
+                        "channel": f"{channel}-{hop}",
+                        "out_channel": f"{channel}-{hop + 1}",
+                        "operation_bytes": size,
+                    },
+                )
+                for hop in range(relays)
+            ),
+            Part("display", "display", cell.system, display),
+        ],
+        limited=limit != "none",
+    )
+
+
+def _interval(plan: LocalPlan) -> dict[str, float]:
+    return {"warmup_s": plan.warmup_s, "duration_s": plan.measured_s}
+
+
+SCENES: dict[str, Callable[[LocalDefinition, Place], Scene]] = {
+    "ipc": lambda definition, place: Chain(definition, place, ipc),
+    "video": lambda definition, place: Chain(definition, place, video),
+    "cp": Copies,
+}

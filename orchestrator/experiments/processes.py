@@ -1,0 +1,94 @@
+"""The processes of a trial on a lab: started one by one, and all stopped whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from agents.client import Machine
+from agents.errors import AgentError
+
+log = logging.getLogger(__name__)
+
+STOP_S = 10.0
+"""An agent kills a workload that does not stop after 3 s; what takes longer than this is given up."""
+
+
+class TrialFailed(Exception):
+    """A trial could not be done: something died or was refused. The message says what, where and why."""
+
+
+class Died(TrialFailed):
+    """A process that ran failed or was killed."""
+
+
+class Processes:
+    """The workloads of one trial; leaving the context stops every one that still runs."""
+
+    def __init__(self, machine: Machine, lab: str) -> None:
+        self._machine, self._lab = machine, lab
+        self._hosts: dict[str, str] = {}
+        self._names: dict[str, str] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        left = list(self._hosts)[::-1]
+        if left:
+            # Shielded: a cancelled run must leave no process behind.
+            await asyncio.shield(asyncio.gather(*(self._give_up(one) for one in left)))
+
+    async def look(self, workload: str, wait_s: float = 0.0) -> dict[str, Any]:
+        """A workload's state, `wait_s` as in `Machine.workload`. Raises Died when it has failed."""
+        state = await self._machine.workload(self._lab, self._hosts[workload], workload, wait_s=wait_s)
+        return self._good(workload, state)
+
+    async def finish(self, workload: str) -> dict[str, Any]:
+        """Stops a workload (one that is done stays so) and returns its final state, which has a result.
+
+        Raises Died when it failed, TrialFailed when it has no result.
+        """
+        state = await self._machine.stop(self._lab, self._hosts[workload], workload)
+        state = self._good(workload, state)
+        del self._hosts[workload]
+        if not isinstance(state.get("result"), Mapping):
+            raise TrialFailed(f"{self._names[workload]} ended without a result")
+        return state
+
+    async def start(self, host: str, workload: str, system: str, params: Mapping[str, Any]) -> str:
+        """Starts a workload and returns its id once it is ready. Raises TrialFailed when it is refused."""
+        name = f"{workload} ({system}) on host {host}"
+        starting = asyncio.ensure_future(
+            self._machine.start(
+                self._lab, host, {"workload": workload, "system": system, "params": dict(params)}
+            )
+        )
+        try:
+            found = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # The agent may be starting it all the same: learn its id, so that it can be stopped.
+            found = await starting
+            self._hosts[found], self._names[found] = host, name
+            raise
+        except AgentError as error:
+            raise TrialFailed(f"{name} did not start: {error}") from error
+        self._hosts[found], self._names[found] = host, name
+        return found
+
+    def _good(self, workload: str, state: dict[str, Any]) -> dict[str, Any]:
+        if state["state"] == "failed":
+            raise Died(f"{self._names[workload]} failed: {state.get('message') or 'no reason given'}")
+        return state
+
+    async def _give_up(self, workload: str) -> None:
+        try:
+            async with asyncio.timeout(STOP_S):
+                await self._machine.stop(self._lab, self._hosts[workload], workload)
+        except (AgentError, TimeoutError) as error:
+            log.warning("could not stop %s: %s", self._names[workload], error or "no answer")
