@@ -131,16 +131,16 @@ static int ts_manager(struct cs_manager *m, struct ts_control *control)
 
 static const char *ts_manager_backend(struct cs_manager *m)
 {
-    return m->interface[0]->netif.backend->name;
+    return m->interfaces ? m->interface[0]->netif.backend->name : "none";
 }
 
 static const char *ts_manager_mode(struct cs_manager *m)
 {
-    return m->interface[0]->netif.mode;
+    return m->interfaces ? m->interface[0]->netif.mode : "none";
 }
 
 static bool ts_manager_segments(struct cs_manager *m)
 {
-    return m->interface[0]->netif.out.fd >= 0;
+    return m->interfaces && m->interface[0]->netif.out.fd >= 0;
 }
 """

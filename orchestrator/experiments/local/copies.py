@@ -49,7 +49,6 @@ class Copies:
             "source": source,
             "target": target,
             "operation_bytes": self._definition.operation_bytes,
-            "cpu": self._place.cpus[0],
         }
         try:
             # The first one fills caches and allocates what the second one uses.
@@ -80,17 +79,18 @@ class Copies:
             for trial in trials
             if not trial.results["copier"]["same"]
         ]
-        calls = {
+        turns = {
             system: max(
                 (int(t.results["copier"]["operations"]) for t in trials if t.system == system), default=0
             )
             for system in self._definition.systems
         }
-        usual = calls["linux"]
+        usual = turns["linux"]
+        # A turn is two calls in both: a read and a write.
         more = [
-            f"the loop of {system} made {made} calls, that of linux {usual}"
-            for system, made in calls.items()
-            if usual and made > usual
+            f"the loop of {system} took {took} turns, that of linux {usual}"
+            for system, took in turns.items()
+            if usual and took > usual
         ]
         return wrong + more
 
