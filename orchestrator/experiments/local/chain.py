@@ -15,8 +15,9 @@ from orchestrator.experiments.processes import Died, Processes, TrialFailed
 
 GRACE_S = 10.0
 """Seconds beyond its time after which a trial is given up."""
-BUSY = 0.5
-"""Of one CPU: where nothing else limits them, processes that had less together were kept from working."""
+BUSY = 0.3
+"""Of one CPU: where nothing else limits them, processes that had less together were kept from working. What
+is left of it is the manager's work and waking up."""
 
 
 @dataclass(frozen=True)

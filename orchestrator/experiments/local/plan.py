@@ -19,7 +19,7 @@ class LocalPlan:
     """Invalid trials are done again, each once, up to this fraction of all (and at least 3)."""
     overhead_s: float = 1.5
     """Guess of what starting and stopping one trial's processes takes, until trials have been seen."""
-    queue_operations: int = 16
+    queue_operations: int = 32
     queue_frames: int = 4
     """What may wait in a channel."""
     file_bytes: int = 64 << 20
