@@ -89,7 +89,7 @@ def sink(library: Library, system: str, params: dict[str, Any]) -> dict[str, Any
 
 
 def manager(library: Library, system: str, params: dict[str, Any]) -> dict[str, Any]:
-    """The host's manager: serves its stack on `interfaces`, if the host has any, and processes on `socket`."""
+    """The host's manager: serves its stack on `interfaces`, if it has any, and processes on `socket`."""
     config = ffi.new("struct cs_manager_config *")
     interfaces = need(params, "interfaces", list, "a list of interfaces")
     if len(interfaces) > len(config.interface):
