@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
 from agents.shipping._shipping import ffi, lib
-from agents.workload_params import LOOK_AROUND_MS, Library, Refused, check, fields, one_of, whole
+from agents.workload_params import LOOK_AROUND_MS, Library, Refused, above_zero, check, fields, one_of, whole
 
 MAX_NAME = 63
 """Bytes in the name of a channel (cs_open_channel)."""
@@ -16,6 +17,12 @@ LINE = 64
 """Bytes in a cache line: what is written and read is whole lines."""
 MAX_OPERATION = 16 << 20
 MAX_OPERATIONS_QUEUED = 1024
+OPERATIONS_QUEUED = 64
+FRAMES_QUEUED = 4
+"""Frames are large: more would not fit into the pool, nor into any cache."""
+BUS_MBYTES = (1e-3, 1e4)
+MAX_SIDE = 16384
+"""Pixels of a frame buffer's side (devices/framebuffer_memory.c)."""
 MAX_SECONDS = 1_000_000
 PARTS = {"none": 0, "half": 2, "full": 1}
 """How much of an operation is mapped and looked at, as struct ts_access says it."""
@@ -54,10 +61,18 @@ def multiple(
     return value
 
 
-def channel(library: Library, ops: Any, params: dict[str, Any], name: str, size: int, into: Any) -> None:
+def channel(
+    library: Library,
+    ops: Any,
+    params: dict[str, Any],
+    name: str,
+    size: int,
+    into: Any,
+    queue: int = OPERATIONS_QUEUED,
+) -> None:
     """Fill a struct io_config with one end of the local channel that parameter `name` names."""
     into.channel = library.text(params, name, f"a name of 1 to {MAX_NAME} bytes", MAX_NAME)
-    into.queue = whole(params, "queue_operations", 16, 1, MAX_OPERATIONS_QUEUED)
+    into.queue = whole(params, "queue_operations", queue, 1, MAX_OPERATIONS_QUEUED)
     into.size = size
     into.timeout_ms = LOOK_AROUND_MS
     library.attach(ops, params, into)
@@ -137,6 +152,89 @@ def consumer(library: Library, system: str, params: dict[str, Any]) -> dict[str,
     return answer
 
 
+def frame(params: dict[str, Any]) -> Any:
+    """The geometry of a video frame, as the paper's unless given: a struct cs_framebuffer, or Refused."""
+    geometry = ffi.new("struct cs_framebuffer *")
+    geometry.width = whole(params, "width", 1264, 1, MAX_SIDE)
+    geometry.height = whole(params, "height", 960, 1, MAX_SIDE)
+    geometry.bits = one_of(params, "bits", 8, (8, 24, 32))
+    size = geometry.width * geometry.height * geometry.bits // 8
+    if size % LINE or size > MAX_OPERATION:
+        raise Refused(
+            f"params: frames of {geometry.width} x {geometry.height} x {geometry.bits} are {size} bytes, "
+            f"a multiple of {LINE} up to {MAX_OPERATION} expected"
+        )
+    return geometry
+
+
+def frame_bytes(geometry: Any) -> int:
+    """Bytes of each frame."""
+    size: int = geometry.width * geometry.height * geometry.bits // 8
+    return size
+
+
+def frames(result: Any, size: int) -> dict[str, Any]:
+    """A result whose operations are frames."""
+    answer = measured(result)
+    for kind in ("", "_measured"):
+        answer[f"frames{kind}"] = answer.pop(f"operations{kind}")
+    answer["fps"] = answer["mbytes_per_s"] * 1e6 / size
+    return answer
+
+
+def pace(params: dict[str, Any]) -> float:
+    """The rate of the frames; 0: as fast as they are taken."""
+    return above_zero(params, "fps", "frames per second") if "fps" in params else 0.0
+
+
+def server(library: Library, system: str, params: dict[str, Any]) -> dict[str, Any]:
+    """A memory-resident video server: frames to `channel`, at `fps` or as fast as they are taken."""
+    ops = library.local_system(system)
+    config, result = ffi.new("struct ts_producer_config *"), ffi.new("struct ts_producer_result *")
+    size = frame_bytes(frame(params))
+    channel(library, ops, params, "channel", size, config.io, queue=FRAMES_QUEUED)
+    config.access.part = 1
+    config.access.image = time.monotonic_ns()  # nobody else's
+    config.fps = pace(params)
+    interval(params, size, config.interval)
+    pin(params)
+    check(lib.ts_producer(ops, config, library.control, library.counters, result), f"server over {system}")
+    return frames(result, size)
+
+
+def display(library: Library, system: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Show the frames from `channel` on a frame buffer, until their server has closed."""
+    ops = library.local_system(system)
+    config, result = ffi.new("struct ts_consumer_config *"), ffi.new("struct ts_consumer_result *")
+    screen, geometry = ffi.new("struct io_config *"), frame(params)
+    size = frame_bytes(geometry)
+    channel(library, ops, params, "channel", size, config.io, queue=FRAMES_QUEUED)
+    channel(
+        library, ops, {"framebuffer": "screen0"} | params, "framebuffer", size, screen, queue=FRAMES_QUEUED
+    )
+    if "bus_mbytes_per_s" in params:
+        limit = above_zero(params, "bus_mbytes_per_s", "10^6 bytes per second")
+        if not BUS_MBYTES[0] <= limit <= BUS_MBYTES[1]:
+            raise Refused(
+                f"params.bus_mbytes_per_s: {limit!r} given, "
+                f"a number of 10^6 bytes per second from {BUS_MBYTES[0]:g} to {BUS_MBYTES[1]:g} expected"
+            )
+        geometry.bus_limit = int(limit * 1e6)
+    screen.framebuffer = geometry
+    config.screen = screen
+    config.access.image = 1
+    config.access.verify = one_of(params, "verify", False, (False, True))
+    config.access.part = int(config.access.verify)
+    config.fps = pace(params)
+    screen.shown = config.fps > 0  # or nobody could say which was late
+    interval(params, size, config.interval)
+    pin(params)
+    check(lib.ts_consumer(ops, config, library.control, library.counters, result), f"display over {system}")
+    answer = frames(result, size)
+    answer["ended"] = bool(answer["ended"])
+    return answer
+
+
 def relay(library: Library, system: str, params: dict[str, Any]) -> dict[str, Any]:
     """What comes in from `channel` goes out to `out_channel`, until the writer of the one has closed."""
     ops = library.local_system(system)
@@ -154,4 +252,6 @@ LOCAL_WORKLOADS: dict[str, Callable[[Library, str, dict[str, Any]], dict[str, An
     "producer": producer,
     "consumer": consumer,
     "relay": relay,
+    "server": server,
+    "display": display,
 }
