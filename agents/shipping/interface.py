@@ -52,7 +52,7 @@ int cs_ready(int fd);
 
 /* include/io_system.h */
 struct io_config {
-    const char *channel;
+    const char *channel; const struct cs_framebuffer *framebuffer; bool shown;
     uint32_t local, remote; uint16_t local_port, remote_port; uint32_t queue; uint32_t size; uint32_t wanted;
     bool pieces;
     int timeout_ms;

@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cs.h"
+
 #define IO_PARTS 8
 #define IO_BATCH 64
 /* Bytes that may wait in the network on behalf of one sender, for every system: as SO_SNDBUF takes it. */
@@ -30,6 +32,8 @@ struct io_message {
  * two ends open the same name, in any order, and one of them writes. */
 struct io_config {
     const char *channel; /* a local channel of that name; NULL: UDP */
+    const struct cs_framebuffer *framebuffer; /* a frame buffer of that name and geometry, only to write to; NULL: none */
+    bool shown; /* of a frame buffer: a write returns when what it wrote is on the screen */
     uint32_t local, remote;
     uint16_t local_port, remote_port;
     uint32_t queue; /* messages that may wait for the reader */

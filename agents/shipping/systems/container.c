@@ -11,6 +11,16 @@ enum { HEADROOM = 64 };
 
 static int attachments;
 
+static int open_framebuffer(const struct io_config *config)
+{
+    struct cs_framebuffer geometry = *config->framebuffer;
+    int fd = cs_open_framebuffer(config->channel, config->timeout_ms);
+    int err = fd < 0 ? fd : cs_ioctl(fd, CS_SET_FRAMEBUFFER, &geometry);
+    if (err < 0 && fd >= 0)
+        cs_close(fd);
+    return err < 0 ? err : fd;
+}
+
 int io_container_open(const struct io_config *config, struct io_channel **out)
 {
     struct io_channel *c = calloc(1, sizeof *c);
@@ -24,10 +34,12 @@ int io_container_open(const struct io_config *config, struct io_channel **out)
     attachments++;
     c->size = config->size;
     c->local = config->channel != NULL;
+    c->shown = config->shown;
     c->timeout_ms = config->timeout_ms;
-    c->fd = c->local ? cs_open_channel(config->channel, (int)config->queue, config->timeout_ms)
-                     : cs_open_udp(config->local, config->local_port, config->remote, config->remote_port,
-                                   (int)config->queue, config->timeout_ms);
+    c->fd = config->framebuffer ? open_framebuffer(config)
+            : c->local          ? cs_open_channel(config->channel, (int)config->queue, config->timeout_ms)
+                                : cs_open_udp(config->local, config->local_port, config->remote, config->remote_port,
+                                              (int)config->queue, config->timeout_ms);
     if (c->fd < 0) {
         err = c->fd;
         io_container_close(c);
@@ -70,6 +82,10 @@ int io_container_write(struct io_channel *c, const struct io_message *m, int opt
         lens[i] = m->part[i].len;
     }
     int err = cs_write(c->fd, m->parts, cids, offs, lens, options);
+    if (err == 0 && c->shown) {
+        int drawn = cs_ioctl(c->fd, CS_DRAIN, NULL);
+        return drawn == 0 || drawn == -ETIMEDOUT || drawn == -EINTR ? 1 : drawn; /* written it is */
+    }
     return err == 0 ? 1 : err == -EAGAIN || err == -ETIMEDOUT ? 0 : err;
 }
 

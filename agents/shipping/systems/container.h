@@ -8,6 +8,7 @@ struct io_channel {
     int fd;
     uint32_t size;
     bool local; /* a local channel */
+    bool shown; /* see io_config */
     int timeout_ms;
 };
 

@@ -1,7 +1,9 @@
 /* `linux` on a local channel: an AF_UNIX stream socket, write(2) and read(2) of whole operations.
  *
  * The name is an abstract one of the network namespace. The first end to open it listens, the other connects; when both
- * are there the name is free again. Only what one connection needs is here: one process writes and one reads. */
+ * are there the name is free again. Only what one connection needs is here: one process writes and one reads.
+ *
+ * Its frame buffer is memory of the display's own, to which it copies what it has read. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
@@ -13,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../devices/framebuffer.h"
 #include "buffers.h"
 #include "io_system.h"
 
@@ -24,6 +27,7 @@ struct io_channel {
     bool waiting; /* it is the listening one */
     int handle;          /* of an operation that has come in part; -1: none */
     uint32_t have, sent; /* of the operation that is being read, and of that being written */
+    struct cs_framebuffer_memory screen;
 };
 
 static struct io_buffers buffers;
@@ -66,32 +70,38 @@ static void stream_close(struct io_channel *c)
 {
     if (c->fd >= 0)
         close(c->fd);
+    if (c->screen.shared)
+        cs_framebuffer_free(&c->screen);
     io_buffers_close(&buffers);
     free(c);
 }
 
-static int stream_open(const struct io_config *config, struct io_channel **out)
+static int open_socket(struct io_channel *c)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     static const char prefix[] = "transship-";
-    size_t bytes = strlen(config->channel);
-    struct io_channel *c;
+    size_t bytes = strlen(c->config.channel);
     if (sizeof prefix + bytes > sizeof name.sun_path)
         return -ENAMETOOLONG;
+    memcpy(name.sun_path + 1, prefix, sizeof prefix - 1); /* a zero byte first: abstract (unix(7)) */
+    memcpy(name.sun_path + sizeof prefix, c->config.channel, bytes);
+    c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int err = c->fd < 0 ? -errno : set_up(c->fd, &c->config);
+    return err < 0 ? err : meet(c, &name, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof prefix + bytes));
+}
+
+static int stream_open(const struct io_config *config, struct io_channel **out)
+{
     int err = io_buffers_open(&buffers, config->size, IO_OPERATION_BUFFERS);
     if (err < 0)
         return err;
-    if (!(c = calloc(1, sizeof *c))) {
+    struct io_channel *c = calloc(1, sizeof *c);
+    if (!c) {
         io_buffers_close(&buffers);
         return -ENOMEM;
     }
-    *c = (struct io_channel){.config = *config, .handle = -1};
-    memcpy(name.sun_path + 1, prefix, sizeof prefix - 1); /* a zero byte first: abstract (unix(7)) */
-    memcpy(name.sun_path + sizeof prefix, config->channel, bytes);
-    c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    err = c->fd < 0 ? -errno : set_up(c->fd, config);
-    if (err == 0)
-        err = meet(c, &name, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof prefix + bytes));
+    *c = (struct io_channel){.config = *config, .fd = -1, .handle = -1};
+    err = config->framebuffer ? cs_framebuffer_make(&c->screen, config->framebuffer) : open_socket(c);
     if (err < 0) {
         stream_close(c);
         return err;
@@ -138,8 +148,22 @@ static int stream_read(struct io_channel *c, struct io_message *m, int max)
     return 1;
 }
 
+static int draw(struct io_channel *c, const struct io_message *m, int count)
+{
+    for (int i = 0; i < count; i++) {
+        const struct io_part *p = &m[i].part[0];
+        int err = cs_framebuffer_show(&c->screen, io_buffers_at(&buffers, p->handle) + p->off, (size_t)p->len, NULL);
+        if (err < 0)
+            return i ? i : err;
+        io_buffers_give(&buffers, p->handle);
+    }
+    return count;
+}
+
 static int stream_write(struct io_channel *c, const struct io_message *m, int count)
 {
+    if (c->config.framebuffer)
+        return draw(c, m, count);
     int there = connected(c);
     if (there <= 0)
         return there;

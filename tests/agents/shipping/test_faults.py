@@ -30,7 +30,16 @@ def test_steady(workshop: Workshop, test: str) -> None:
 
 def assembly(source: Path) -> str:
     """What the compiler makes of a file of the library as it is built."""
-    command = ["gcc", "-std=gnu11", "-O2", "-S", "-o", "-", f"-I{LIBRARY / 'include'}", f"-I{LIBRARY / 'core'}"]
+    command = [
+        "gcc",
+        "-std=gnu11",
+        "-O2",
+        "-S",
+        "-o",
+        "-",
+        f"-I{LIBRARY / 'include'}",
+        f"-I{LIBRARY / 'core'}",
+    ]
     return subprocess.run([*command, str(source)], check=True, capture_output=True, text=True).stdout
 
 

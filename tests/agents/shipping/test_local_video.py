@@ -1,0 +1,61 @@
+"""A video server, relays and a display on one host, for each I/O system."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from agents.workload_params import local_systems
+from tests.agents.shipping.api_host import Host
+from tests.agents.shipping.test_local_workloads import Start, names, result, start
+from tests.support import wait_until
+
+__all__ = ["start"]  # the fixture
+
+pytestmark = pytest.mark.root
+
+FRAME = {"width": 320, "height": 200, "bits": 8}
+BYTES = 320 * 200
+
+
+@pytest.mark.parametrize("relays", [0, 2])
+@pytest.mark.parametrize("system", local_systems())
+def test_frames_reach_the_screen_as_they_were_sent(
+    served: Host, start: Start, system: str, relays: int
+) -> None:
+    manager = served[1]
+    drawn = manager.counters().get("framebuffer_frames", 0)
+    hops = [next(names) for _ in range(relays + 1)]
+    common = {**FRAME, "total_bytes": 300 * BYTES, "warmup_bytes": 10 * BYTES}
+    display = start("display", system, channel=hops[-1], verify=True, **common)
+    for channel, out in reversed(list(itertools.pairwise(hops))):
+        start("relay", system, channel=channel, out_channel=out, operation_bytes=BYTES)
+    sent = result(start("server", system, channel=hops[0], **common))
+    shown = result(display)
+    assert (sent["frames"], sent["frames_measured"], sent["skipped"]) == (310, 300, 0)
+    assert (shown["frames"], shown["frames_measured"], shown["ended"]) == (310, 299, True)
+    assert (shown["mismatches"], shown["dropped"], shown["late"]) == (0, 0, 0)
+    assert shown["fps"] == pytest.approx(shown["mbytes_per_s"] * 1e6 / BYTES)
+    if system != "linux":  # whose screen is the display's own
+        wait_until(lambda: manager.counters()["framebuffer_frames"] == drawn + 310, "all to be drawn")
+
+
+@pytest.mark.parametrize("system", local_systems())
+def test_a_paced_server_skips_what_a_slow_bus_cannot_show(start: Start, system: str) -> None:
+    common = {**FRAME, "channel": next(names), "fps": 400, "duration_s": 0.5, "queue_operations": 1}
+    display = start("display", system, **common, bus_mbytes_per_s=BYTES * 100 / 1e6)
+    sent, shown = result(start("server", system, **common)), result(display)
+    assert sent["skipped"] > 0  # four times as many are due as the bus takes
+    assert shown["frames"] == sent["frames"]
+    assert 0 < shown["dropped"] <= sent["skipped"]
+
+
+@pytest.mark.parametrize("system", local_systems())
+def test_frames_at_a_rate_that_is_reached_are_all_there(start: Start, system: str) -> None:
+    common = {**FRAME, "channel": next(names), "fps": 50, "total_bytes": 10 * BYTES}
+    display = start("display", system, **common)
+    sent, shown = result(start("server", system, **common)), result(display)
+    assert shown["frames"] == sent["frames"] == 10
+    assert shown["dropped"] <= sent["skipped"]
+    assert sent["t1_ns"] - sent["t0_ns"] >= 9 * 20_000_000
