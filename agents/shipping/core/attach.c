@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../net/frame.h"
 #include "cs.h"
 #include "fault.h"
 #include "process.h"
@@ -207,7 +208,7 @@ int cs_open_endpoint(struct cs_request *q, struct cs_open as)
 int cs_open_udp(uint32_t local, uint16_t local_port, uint32_t remote, uint16_t remote_port, int queue, int timeout_ms)
 {
     struct cs_request q = {.call = CS_CALL_OPEN_UDP, .udp = {local, remote, local_port, remote_port, (uint32_t)queue}};
-    return cs_open_endpoint(&q, (struct cs_open){.timeout_ms = timeout_ms, .has_peer = remote != 0});
+    return cs_open_endpoint(&q, (struct cs_open){.timeout_ms = timeout_ms, .has_peer = remote != 0, .most = CS_DATAGRAM_PARTS});
 }
 
 int cs_open_channel(const char *name, int queue, int timeout_ms)
@@ -218,7 +219,7 @@ int cs_open_channel(const char *name, int queue, int timeout_ms)
     if (strlen(name) >= sizeof q.channel.name)
         return -ENAMETOOLONG;
     strcpy(q.channel.name, name);
-    return cs_open_endpoint(&q, (struct cs_open){.timeout_ms = timeout_ms, .has_peer = true, .channel = true});
+    return cs_open_endpoint(&q, (struct cs_open){.timeout_ms = timeout_ms, .has_peer = true, .channel = true, .most = CS_CHANNEL_PARTS});
 }
 
 int cs_close(int fd)

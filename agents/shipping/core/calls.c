@@ -147,7 +147,7 @@ int cs_write(int fd, int count, const int *cids, const int *offs, const int *len
         return -EBADF;
     if (!e->has_peer)
         return -EDESTADDRREQ;
-    if (count <= 0 || (uint32_t)count > e->tx.capacity || (e->channel && count > CS_CHANNEL_PARTS) || !cids)
+    if (count <= 0 || (uint32_t)count > e->tx.capacity || (e->most && (uint32_t)count > e->most) || !cids)
         return -EINVAL;
     if (e->back.shared)
         cs_return_recycled(e);

@@ -174,10 +174,18 @@ void cs_endpoint_lose(struct cs_manager *m, struct cs_endpoint *e)
     cs_count(m->drops[CS_DROP_CLOSED], lost);
 }
 
+/* Does the network take some of what waits in front of it? */
+static bool network_takes(struct cs_netif *n)
+{
+    uint32_t room = cs_outbox_room(&n->out);
+    return n->backend->kick(n, 0) == 0 && cs_outbox_flush(n) == 0 && cs_outbox_room(&n->out) > room;
+}
+
 /* What a process wrote before it closed is still sent, as far as the network takes it at once. */
 void cs_endpoint_send_last(struct cs_manager *m, struct cs_endpoint *e)
 {
-    for (uint32_t passes = 0; e->used && passes < e->tx.capacity && cs_endpoint_pass(m, e); passes++) {
-        /* each pass that did something took a descriptor at least */
-    }
+    bool worked = true;
+    /* each pass that did something took a descriptor at least */
+    for (uint32_t passes = 0; e->used && passes < 2 * e->tx.capacity && worked; passes++)
+        worked = cs_endpoint_pass(m, e) || (e->used && e->interface && network_takes(&e->interface->netif));
 }

@@ -101,6 +101,7 @@ static void name_counters(struct cs_manager *m)
     m->datagrams_out = cs_counter_get(m->counters, "datagrams_out");
     m->bytes_out = cs_counter_get(m->counters, "bytes_out");
     m->fragments_in = cs_counter_get(m->counters, "fragments_in");
+    m->fragments_out = cs_counter_get(m->counters, "fragments_out");
     m->wakeups = cs_counter_get(m->counters, "wakeups");
     m->reclaimed = cs_counter_get(m->counters, "containers_reclaimed");
     m->messages = cs_counter_get(m->counters, "channel_messages");

@@ -10,6 +10,7 @@
 
 #include "../net/arp.h"
 #include "../net/backend.h"
+#include "../net/fragment.h"
 #include "../net/reassembly.h"
 #include "counters.h"
 #include "pool.h"
@@ -104,10 +105,11 @@ struct cs_manager {
     uint32_t queue;
     bool segmentation;
     uint16_t packet_id, next_port;
+    uint16_t fragmented_id; /* of their own, so that they come again as late as can be (RFC 6864) */
     bool held_back; /* in this pass a message had to wait for the network or a neighbour */
     char socket[108];
     cs_counter *drops[CS_DROPS], *datagrams_in, *bytes_in, *datagrams_out, *bytes_out, *wakeups, *reclaimed;
-    cs_counter *fragments_in;
+    cs_counter *fragments_in, *fragments_out;
     cs_counter *messages, *message_bytes; /* through channels */
     cs_counter *requests;                 /* on the socket */
     struct cs_framebuffer_device *framebuffer[CS_FRAMEBUFFERS];

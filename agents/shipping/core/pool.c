@@ -171,10 +171,19 @@ int cs_pool_take_run(struct cs_pool *p, uint32_t count, uint16_t owner)
     return (int)first;
 }
 
+void cs_pool_share(struct cs_pool *p, uint32_t page)
+{
+    p->shared->table[page].shared++;
+}
+
 void cs_pool_give(struct cs_pool *p, uint32_t page)
 {
     struct cs_container *c = &p->shared->table[page];
     uint32_t pages = c->pages;
+    if (c->shared > 0) {
+        c->shared--;
+        return;
+    }
     own(p, c, 0);
     for (uint32_t i = 0; i < pages; i++) {
         next_generation(&c[i]);

@@ -26,6 +26,7 @@ struct cs_open {
     bool has_peer, unflushed;
     bool idle; /* the last look for something to read, without waiting, found nothing */
     bool channel;
+    uint32_t most; /* containers in a message; 0: as many as tx has room for */
     bool write_only;
     struct cs_desc rest; /* of a container that was read in part; cid 0: none */
 };

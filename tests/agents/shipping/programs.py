@@ -26,7 +26,7 @@ CORE = [
     *(f"core/{name}.c" for name in _CORE),
     *(f"devices/{name}.c" for name in _DEVICES),
 ]
-NET = [f"net/{name}.c" for name in ("packet_format", "arp", "outbox", "packet", "reassembly")]
+NET = [f"net/{name}.c" for name in ("packet_format", "arp", "outbox", "packet", "reassembly", "fragment")]
 
 
 def behaviours(program: str) -> list[str]:

@@ -10,6 +10,7 @@ PARTS = {
     "test_packet": ["net/packet_format.c"],
     "test_xdp": ["core/pool.c", "core/counters.c"],
     "test_reassembly": ["core/pool.c", "core/counters.c", "net/reassembly.c"],
+    "test_cutting": ["core/pool.c", "core/counters.c", "net/fragment.c", "net/packet_format.c"],
     "test_arp": ["net/arp.c", "net/packet_format.c"],
 }
 
