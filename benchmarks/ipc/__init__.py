@@ -41,12 +41,12 @@ QUICK_SIZES = (64, 4096, 65536, 1 << 20)
 TRIALS, QUICK_TRIALS = 5, 1
 SECONDS, QUICK_SECONDS = 0.3, 0.1
 SEED = 1
-UNITS = {
-    ("throughput", "lines"): "MB/s",
-    ("throughput", "nothing"): "messages/s",
-    ("round-trip", "lines"): "us",
+MEASURES = {
+    "throughput": ("lines", "throughput", "MB/s"),
+    "hand-over": ("nothing", "throughput", "us"),
+    "round-trip": ("lines", "round-trip", "us"),
 }
-"""By what is measured and what is touched."""
+"""By name: what is touched, how the messages go, and the unit."""
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -58,17 +58,19 @@ class Point:
     system: str
     size: int
     measure: str
-    touched: str
 
     @property
     def factors(self) -> dict[str, Any]:
-        return {"bytes": self.size, "touched": self.touched, "measure": self.measure}
+        return {"bytes": self.size, "measure": self.measure}
+
+    @property
+    def unit(self) -> str:
+        return MEASURES[self.measure][2]
 
     def value(self, result: dict[str, Any]) -> float:
         """A trial's result in the unit of this row."""
         rate = float(result["messages"]) / float(result["seconds"])
-        unit = UNITS[self.measure, self.touched]
-        return {"MB/s": rate * self.size / 1e6, "messages/s": rate, "us": 1e6 / rate}[unit]
+        return rate * self.size / 1e6 if self.unit == "MB/s" else 1e6 / rate
 
 
 @dataclass
@@ -137,9 +139,9 @@ def _core(cpu: int) -> str:
 def _points(sizes: Sequence[int]) -> list[Point]:
     """In the order in which they are measured: systems next to each other."""
     return [
-        Point(system, size, measure, touched)
-        for size, (measure, touched) in itertools.product(sizes, UNITS)
-        for system in (WITHOUT_LOOKING if touched == "nothing" else (*IN_C, *IN_PYTHON))
+        Point(system, size, measure)
+        for size, measure in itertools.product(sizes, MEASURES)
+        for system in (WITHOUT_LOOKING if measure == "hand-over" else (*IN_C, *IN_PYTHON))
     ]
 
 
@@ -157,9 +159,10 @@ def _measure(
     for _, group in itertools.groupby(points, key=lambda point: point.factors):
         for number, point in itertools.product(range(trials), list(group)):
             left = (time.monotonic() - began) / done * (total - done) if done else None
-            where = f"{point.system}, {point.size} bytes, {point.measure}, {point.touched} touched"
+            where = f"{point.system}, {point.size} bytes, {point.measure}"
             report({"phase": where, "done": done, "total": total, "seconds_left": left})
-            work = Work(point.system, point.size, seconds, point.touched, point.measure, cpus, "")
+            touched, way, _ = MEASURES[point.measure]
+            work = Work(point.system, point.size, seconds, touched, way, cpus, "")
             try:
                 result = run_trial(ipc, work)
                 found.values.setdefault(point, {})[number] = point.value(result)
@@ -178,7 +181,7 @@ def _row(point: Point, found: Found, trials: int) -> dict[str, Any]:
         "system": point.system,
         "factors": point.factors,
         "published": None,
-        "unit": UNITS[point.measure, point.touched],
+        "unit": point.unit,
         "trials": trials,
         "invalid_trials": trials - len(values),
         "median": median,
@@ -193,8 +196,8 @@ def _ratios(found: Found, points: Sequence[Point]) -> list[dict[str, Any]]:
     made = []
     for point in points:
         for peer in peers.get(point.system, ()):
-            other = Point(peer, point.size, point.measure, point.touched)
-            of, to = (other, point) if point.measure == "round-trip" else (point, other)
+            other = Point(peer, point.size, point.measure)
+            of, to = (other, point) if point.unit == "us" else (point, other)
             if other not in points:
                 continue
             ratios = paired_ratios(found.values.get(of, {}), found.values.get(to, {}))
@@ -215,8 +218,8 @@ def _ratios(found: Found, points: Sequence[Point]) -> list[dict[str, Any]]:
 def _environment(found: Found, cpus: tuple[int, int], missing: str | None) -> dict[str, Any]:
     notes = [
         f"one process on CPU {cpus[0]}, the other on CPU {cpus[1]}; our manager has these two and no third",
-        "lines: one word of each 64-byte line is written by the maker of a message and read by its receiver; "
-        "nothing: neither maps or touches the bytes",
+        "throughput, round-trip: one side writes a word of each 64-byte line, the other reads it; "
+        "hand-over: neither maps or touches the bytes, time from one message to the next",
         "all sleep when there is nothing to do; but iceoryx2 polls, and its publishers do without room",
     ]
     if _core(cpus[0]) == _core(cpus[1]):

@@ -106,15 +106,10 @@ def test_the_result_has_the_fixed_shape(tmp_path: Path, monkeypatch: pytest.Monk
     assert "iceoryx2 is not installed here: left out" in notes
     left = [system for system in (*IN_C, *IN_PYTHON) if system not in ICEORYX2]
     for size in (64, 4096):
-        for measure, touched, unit in (
-            ("throughput", "lines", "MB/s"),
-            ("throughput", "nothing", "messages/s"),
-            ("round-trip", "lines", "us"),
-        ):
-            factors = {"bytes": size, "touched": touched, "measure": measure}
-            rows = [row for row in result["rows"] if row["factors"] == factors]
-            whole = left if touched == "lines" else [name for name in left if name in WITHOUT_LOOKING]
-            assert [row["system"] for row in rows] == whole
+        for measure, unit in (("throughput", "MB/s"), ("hand-over", "us"), ("round-trip", "us")):
+            rows = [row for row in result["rows"] if row["factors"] == {"bytes": size, "measure": measure}]
+            untouched = [name for name in left if name in WITHOUT_LOOKING]
+            assert [row["system"] for row in rows] == (untouched if measure == "hand-over" else left)
             for row in rows:
                 assert (row["unit"], row["trials"], row["invalid_trials"]) == (unit, 1, 0), notes
                 assert row["median"] > 0
@@ -138,18 +133,10 @@ def test_a_trial_that_fails_is_told_and_the_others_count(
     monkeypatch.setattr(ipc, "program", lambda cache: program)
     monkeypatch.setattr(ipc, "run_trial", only_ours)
     result = ipc.run(2, [64], SECONDS, lambda event: None)
-    medians = {
-        (row["factors"]["measure"], row["factors"]["touched"]): row["median"]
-        for row in result["rows"]
-        if row["system"] == OURS
-    }
-    assert medians == {
-        ("throughput", "lines"): 64.0,
-        ("throughput", "nothing"): 1e6,
-        ("round-trip", "lines"): 1.0,
-    }
+    medians = {row["factors"]["measure"]: row["median"] for row in result["rows"] if row["system"] == OURS}
+    assert medians == {"throughput": 64.0, "hand-over": 1.0, "round-trip": 1.0}
     assert all(row["invalid_trials"] == 2 for row in result["rows"] if row["system"] != OURS)
-    assert "pipe, 64 bytes, throughput, lines touched, trial 2: not today" in result["environment"]["notes"]
+    assert "pipe, 64 bytes, throughput, trial 2: not today" in result["environment"]["notes"]
     assert all(ratio["median"] is None for ratio in result["ratios"])
 
 
