@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import IO
 
 from agents.processes import ending
-from agents.shipping import build as library
-from agents.shipping.stdio import compile_with
+from agents.shipping.build import FLAGS
+from agents.shipping.stdio import CALLS, INCLUDES, LINKED, compile_with, gcc
 
 HERE = Path(__file__).resolve().parent
 OURS, SYSTEMS = "shipping", ("shipping", "glibc", "glibc-unlocked")
 CHANNEL = "text"
-MANAGER = ("core", "devices", "net")
-"""Where the sources of a manager and of a process's calls are."""
 OPTIMISED = "-O2"
 LIMIT_S = 300.0
 
@@ -41,22 +39,15 @@ class Programs:
 def build(folder: Path) -> Programs:
     """Compile them into `folder`. Raises RuntimeError."""
     feed, readers = folder / "feed", {system: folder / f"wc-{system}" for system in SYSTEMS}
-    includes = [f"-I{library.HERE / room}" for room in (".", "include", "core")]
-    ours = [HERE / "feed.c", *(path for path in library.sources() if path.parent.name in MANAGER)]
-    libraries = [f"-l{name}" for name in (*library.LIBRARIES, "pthread")]
     wc = HERE / "wc.c"
     try:
-        _compile([*library.FLAGS, *includes, *map(str, ours), *libraries], feed)
-        _compile([OPTIMISED, str(wc)], readers["glibc"])
-        _compile([OPTIMISED, "-include", str(HERE / "unlocked.h"), str(wc)], readers["glibc-unlocked"])
+        gcc([*FLAGS, *INCLUDES, *map(str, [HERE / "feed.c", *CALLS]), *LINKED], feed)
+        gcc([OPTIMISED, str(wc)], readers["glibc"])
+        gcc([OPTIMISED, "-include", str(HERE / "unlocked.h"), str(wc)], readers["glibc-unlocked"])
         compile_with([wc], readers[OURS], [OPTIMISED])
     except subprocess.CalledProcessError as error:
         raise RuntimeError(f"bench stdio: cannot compile: {error.stderr.strip()}") from error
     return Programs(feed, readers)
-
-
-def _compile(arguments: Sequence[str], program: Path) -> None:
-    subprocess.run(["gcc", "-o", str(program), *arguments], check=True, capture_output=True, text=True)
 
 
 def run_trial(programs: Programs, system: str, total: int, cpus: Sequence[int]) -> tuple[float, float]:

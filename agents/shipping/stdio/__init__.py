@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from agents.shipping.build import FLAGS, LIBRARIES, sources
+from agents.shipping.build import HERE as LIBRARY
+
 HERE = Path(__file__).resolve().parent
-LIBRARY = HERE.parent
-SOURCES = [
-    *sorted(HERE.glob("*.c")),
-    *(LIBRARY / "core" / f"{name}.c" for name in ("attach", "calls", "memory", "wait")),
-]
-"""What a program is compiled with: this library, and the calls of a process."""
-FLAGS = ["-std=gnu11", f"-I{HERE / 'replace'}", f"-I{LIBRARY / 'include'}"]
+CALLS = [path for path in sources() if path.parent.name in ("core", "devices", "net")]
+"""What a program that makes the six calls is linked with; a manager, too."""
+INCLUDES = [f"-I{LIBRARY / room}" for room in (".", "include", "core")]
+LINKED = [f"-l{name}" for name in (*LIBRARIES, "pthread")]
 
 
-def compile_with(sources: Sequence[Path], program: Path, options: Sequence[str]) -> None:
+def compile_with(program_sources: Sequence[Path], program: Path, options: Sequence[str]) -> None:
     """Compile unchanged C sources with the replaced library. Raises subprocess.CalledProcessError."""
-    subprocess.run(
-        ["gcc", *FLAGS, *options, "-o", str(program), *map(str, [*sources, *SOURCES])],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    with tempfile.TemporaryDirectory(prefix="transship-stdio-") as folder:
+        objects = [Path(folder) / f"{number}.o" for number in range(len(program_sources))]
+        for source, made in zip(program_sources, objects, strict=True):
+            gcc([f"-I{HERE / 'replace'}", *options, "-c", str(source)], made)
+        library = [*objects, *sorted(HERE.glob("*.c")), *CALLS]
+        gcc([*FLAGS, *options, *INCLUDES, *map(str, library), *LINKED], program)
+
+
+def gcc(arguments: Sequence[str], made: Path) -> None:
+    """Raises subprocess.CalledProcessError, whose `stderr` has the compiler's words."""
+    subprocess.run(["gcc", "-o", str(made), *arguments], check=True, capture_output=True, text=True)

@@ -14,7 +14,7 @@ import pytest
 
 from agents.processes import REPOSITORY
 from agents.shipping import Attachment, Endpoint
-from agents.shipping.stdio import compile_with
+from agents.shipping.stdio import compile_with, gcc
 from tests.agents.shipping.api_host import SOON, Host, fill
 from tests.agents.shipping.programs import HERE, MEMORY, WARNINGS
 from tests.support import wait_until
@@ -51,7 +51,7 @@ class Programs:
     def theirs(self, source: Path) -> Path:
         program = self._folder / f"{source.stem}-theirs"
         if not program.exists():
-            subprocess.run(["gcc", "-O1", "-o", str(program), str(source)], check=True)
+            gcc(["-O1", str(source)], program)
         return program
 
     def ours(self, source: Path) -> Path:
