@@ -35,6 +35,8 @@ int cs_map(int count, const int *cids, void **addrs, int options);
 int cs_unmap(int count, const int *cids);
 int cs_alloc(int size, void **addr, int options);
 int cs_free(int count, const int *cids);
+int ts_write_one(int fd, int cid, int off, int len, int options);
+int ts_free_one(int cid);
 int cs_attach(const char *manager_socket);
 void cs_detach(void);
 int cs_manager_fd(void);
@@ -122,6 +124,17 @@ SOURCE = """
 #include "io_system.h"
 #include "../core/manager.h"
 #include "../workloads/workloads.h"
+
+/* For one container, so that Python need not make arrays: they cost more than the call. */
+static int ts_write_one(int fd, int cid, int off, int len, int options)
+{
+    return cs_write(fd, 1, &cid, &off, &len, options);
+}
+
+static int ts_free_one(int cid)
+{
+    return cs_free(1, &cid);
+}
 
 static int ts_manager(struct cs_manager *m, struct ts_control *control)
 {
