@@ -34,7 +34,8 @@ struct mix {
     uint32_t restless; /* one step in so many closes something, or all */
     int timeout_ms;
     uint16_t port;       /* and the next one */
-    void (*ended)(void); /* called on -EPIPE and at the end of a channel, where these may be */
+    void (*ended)(struct mix *); /* called on -EPIPE and at the end of a channel, where these may be */
+    const struct mix_record *with; /* who mixes at the other end too: open the channel that it has open */
 };
 
 static inline uint8_t mix_byte(uint32_t number, uint32_t at)
@@ -74,7 +75,7 @@ static inline bool mix_end(struct mix *m, int err)
 {
     if (!m->ended || (err != -EPIPE && err != 0))
         return false;
-    m->ended();
+    m->ended(m);
     return true;
 }
 
@@ -82,6 +83,9 @@ static inline void mix_open_channel(struct mix *m)
 {
     char name[40];
     struct mix_record *r = m->record;
+    uint32_t theirs = m->with ? atomic_load(&m->with->channels) : 0;
+    if (theirs > m->next)
+        m->next = theirs - 1;
     snprintf(name, sizeof name, "%s.%u", m->name, (unsigned)m->next);
     atomic_store(&r->channels, ++m->next);
     m->channel = cs_open_channel(name, CS_MIN_QUEUE, m->timeout_ms);
