@@ -186,6 +186,7 @@ int cs_wait_done(struct cs_open *e)
     cs_flush();
     while ((space = cs_ring_space(&e->tx)) >= 0 && space < (int64_t)e->tx.capacity && err == 0) {
         cs_ring_crowd(&e->tx);
+        CS_FAULT("done.announced");
         if (cs_ring_space(&e->tx) == space)
             err = await(e, &until);
         cs_ring_uncrowd(&e->tx);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../core/fault.h"
 #include "../core/manager.h"
 
 enum { PASS_BYTES = 64 << 10, PASS_STEPS = 256, QUEUE = 256 };
@@ -150,6 +151,7 @@ static bool begin(struct cs_manager *m, struct cs_endpoint *e, struct cs_desc d)
         return false;
     }
     cs_pool_move(&m->pool, (uint32_t)page, 0, CS_SENDING);
+    CS_FAULT("manager.drawing_begun");
     e->drawn = (struct cs_part){(uint32_t)page, d.off, d.len};
     return true;
 }
@@ -171,6 +173,7 @@ static uint32_t draw(struct cs_manager *m, struct cs_endpoint *e, uint32_t most)
     d->drawing = whole ? 0 : (uint16_t)(e - m->endpoint + 1);
     e->drawn.off += bytes;
     e->drawn.len -= bytes;
+    CS_FAULT("manager.drawn");
     if (e->drawn.len == 0)
         cs_endpoint_recycle(m, e, e->drawn.page);
     cs_count(m->frames, whole);
@@ -222,5 +225,6 @@ void cs_framebuffer_leave(struct cs_manager *m, struct cs_endpoint *e)
         cs_pool_give(&m->pool, e->drawn.page);
     if (d->drawing == e - m->endpoint + 1)
         d->drawing = d->memory.position = 0;
+    CS_FAULT("manager.drawing_left");
     d->open--;
 }
