@@ -10,7 +10,7 @@
 #define CS_ALLOC_BATCH 64
 /* What idles for reuse in one process, or in one ring, is no more than this part of the pool. */
 #define CS_KEEP_SHARE 16
-#define CS_RECYCLE_SHARE 8
+#define CS_RECYCLE_SHARE 4
 #define CS_CHANNEL_NAME 64
 #define CS_CHANNEL_PARTS 64 /* containers in one message of a channel */
 
