@@ -16,8 +16,8 @@ from orchestrator.experiments.processes import Died, Processes, TrialFailed
 GRACE_S = 10.0
 """Seconds beyond its time after which a trial is given up."""
 BUSY = 0.3
-"""Of one CPU: where nothing else limits them, processes that had less together were kept from working. What
-is left of it is the manager's work and waking up."""
+"""Of one CPU: where nothing else limits them, processes that had less together, and their manager, were kept
+from working."""
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,24 @@ class Chain:
         try:
             async with Processes(self._place.machine, self._place.lab) as processes:
                 ids = await self._start(processes, row.parts, cpus)
+                before = await self._cpu_s(), time.monotonic()
                 await _ended(processes, ids[-1], row.parts[-1].name, plan)
+                busy = (await self._cpu_s() - before[0]) / (time.monotonic() - before[1])
                 # The writer first: one whose reader is stopped before it fails.
                 for part, one in zip(row.parts, ids, strict=True):
                     results[part.name] = (await processes.finish(one))["result"]
         except Died as error:
             return Performed(results, None, [str(error)])
-        return Performed(
-            results, float(results[row.parts[-1].name]["mbytes_per_s"]), _reasons(row, results, plan)
-        )
+        reasons = _reasons(row, results, plan)
+        if not row.limited and busy < BUSY:
+            reasons.append(f"something else had the CPU: the processes were busy {busy:.0%} of one together")
+        value = float(results[row.parts[-1].name]["mbytes_per_s"])
+        return Performed({**results, "busy": round(busy, 3)}, value, reasons)
+
+    async def _cpu_s(self) -> float:
+        """Seconds of CPU that the host's I/O path has had so far: the processes and their manager."""
+        counters = await self._place.machine.host_counters(self._place.lab, self._place.host)
+        return counters["cpu.io_usec"] / 1e6
 
     async def _start(self, processes: Processes, parts: Sequence[Part], cpus: Sequence[int]) -> list[str]:
         """Starts the last one first, so that each finds its reader; returns their ids in the order given."""
@@ -116,7 +125,4 @@ def _reasons(row: Row, results: Mapping[str, Any], plan: LocalPlan) -> list[str]
     seconds = (int(results[last]["t1_ns"]) - int(results[last]["t0_ns"])) / 1e9
     if abs(seconds - plan.measured_s) > 0.25 * plan.measured_s:
         found.append(f"the {last} measured {seconds:.2f} s instead of {plan.measured_s:g}")
-    busy = sum(float(results[part.name].get("busy", 0.0)) for part in row.parts)
-    if not row.limited and busy < BUSY:
-        found.append(f"something else had the CPU: the processes were busy {busy:.0%} of one together")
     return found
