@@ -12,7 +12,7 @@ _in_library = threading.Lock()
 
 _REASONS = {
     errno.EPERM: "a container that is not this process's",
-    errno.EBADF: "it is closed",
+    errno.EBADF: "it is closed, or not open for that",
     errno.EAGAIN: "it would have to wait",
     errno.ETIMEDOUT: "the time-out has passed",
     errno.EPIPE: "the manager has gone, or does not serve this process",
