@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from agents.copier import copier
 from agents.local_workloads import LOCAL_WORKLOADS
 from agents.shipping._shipping import ffi, lib
 from agents.workload_params import (
@@ -35,10 +36,6 @@ from agents.workload_params import (
 
 HEADER_BYTES = 28
 """What a sink looks at of each datagram (TS_HEADER_BYTES)."""
-MAX_OPERATION = 1 << 20
-"""Bytes that one read of a file gives, at most (CS_FILE_MOST)."""
-COPIERS = ("linux", "shipping")
-"""The I/O systems that have files."""
 BIN_NS = 10_000_000
 """Width of the sink's bins of arrivals (TS_BIN_NS)."""
 
@@ -125,38 +122,6 @@ def manager(library: Library, system: str, params: dict[str, Any]) -> dict[str, 
     return answer
 
 
-def copier(library: Library, system: str, params: dict[str, Any]) -> dict[str, Any]:
-    """Copy the file `source` to `target`, `operation_bytes` at a time: the cp of the paper's Figure 2."""
-    if system not in COPIERS:
-        raise Refused(f"system: {system!r} given, one of {', '.join(COPIERS)} expected")
-    config, result = ffi.new("struct ts_copier_config *"), ffi.new("struct ts_copier_result *")
-    names = {"source": "a path", "target": "a path"}
-    if system == "shipping":
-        names["manager_socket"] = "a path"
-    paths = {name: need(params, name, str, allowed) for name, allowed in names.items()}
-    kept = {name: ffi.new("char[]", os.fsencode(path)) for name, path in paths.items()}
-    for name, path in kept.items():
-        setattr(config, name, path)
-    config.operation_bytes = whole(params, "operation_bytes", 128 << 10, 1, MAX_OPERATION)
-    source, target = paths["source"], paths["target"]
-    if not os.path.isfile(source):
-        raise Refused(f"params.source: {source!r} given, the path of a regular file expected")
-    if os.path.exists(target) and not os.path.isfile(target):
-        raise Refused(f"params.target: {target!r} given, the path of a regular file or of none expected")
-    if os.path.exists(target) and os.path.samefile(source, target):
-        raise Refused(f"params.target: {target!r} given, another file than params.source expected")
-    check(
-        lib.ts_copier(config, library.control, library.counters, result),
-        f"copier over {system} from {source} to {target}",
-    )
-    answer = fields(result)
-    how = answer.pop("how")
-    answer["direct"] = bool(how & lib.CS_FILE_DIRECT)
-    engine = "io_uring" if how & lib.CS_FILE_URING else "threads"
-    answer["engine"] = engine if system == "shipping" else "read/write"
-    return answer
-
-
 def hog(library: Library, system: str, params: dict[str, Any]) -> dict[str, Any]:
     """Use all the CPU there is."""
     check(lib.ts_hog(library.control, library.counters), "hog")
@@ -168,8 +133,8 @@ WORKLOADS: dict[str, Callable[[Library, str, dict[str, Any]], dict[str, Any]]] =
     "forwarder": forwarder,
     "sink": sink,
     "manager": manager,
-    "copier": copier,
     "hog": hog,
+    "copier": copier,
     **LOCAL_WORKLOADS,
 }
 

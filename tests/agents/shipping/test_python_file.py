@@ -13,6 +13,7 @@ import pytest
 
 from agents.shipping import Attachment, Container, attach
 from tests.agents.shipping.api_host import SOON, Host, pattern
+from tests.support import wait_until
 
 pytestmark = pytest.mark.root
 
@@ -80,7 +81,8 @@ def test_a_full_disk_is_told_at_the_latest_by_close(host: Attachment, tmp_path: 
                 target.close()
         target.close()  # it is
     finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)
+        unmount = ["umount", str(tmp_path)]  # the manager closes its descriptor a moment later
+        wait_until(lambda: subprocess.run(unmount).returncode == 0, "the file system to be unused")
 
 
 def test_what_cannot_be_opened_says_why(host: Attachment, source: Path) -> None:

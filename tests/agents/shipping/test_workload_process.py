@@ -60,7 +60,7 @@ def spec(workload: str, params: Any, system: Any = "linux") -> str:
         ("[]", ""),
         ("7", ""),
         ('{"workload": "sink"}', "system"),
-        (spec("teleporter", {}), "one of source, forwarder, sink, manager, hog, producer"),
+        (spec("teleporter", {}), "one of source, forwarder, sink, manager, hog, copier, producer"),
         (spec("sink", SINK, "carrier-pigeon"), "one of linux, linux-batch, copy, shipping expected"),
         (spec("sink", SINK, 7), ""),
         (spec("sink", {"flow": 1}), "params.local: None given"),
