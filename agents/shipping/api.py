@@ -7,6 +7,7 @@ Reference, with what is protected from whom: docs/python-api.md. The calls thems
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import ipaddress
 import math
@@ -152,14 +153,19 @@ class Attachment:
         """Detach: endpoints are closed and the manager takes back all containers.
 
         Raises BufferError, and stays attached, while NumPy arrays or slices over a container exist: their
-        memory would be gone.
+        memory would be gone. Raises OSError, detached all the same, when closing an endpoint does: a file of
+        which not all could be written.
         """
         if not self._attached:
             return
         for container in self._owned.values():
             container.release_views()
-        for endpoint in list(self._endpoints):
-            endpoint.close()
+        with contextlib.ExitStack() as closing:  # all of it, whatever raises; the last first
+            closing.callback(self._detach)
+            for endpoint in self._endpoints:
+                closing.callback(endpoint.close)
+
+    def _detach(self) -> None:
         call(lib.cs_detach)
         self._attached = False
         for container in list(self._owned.values()):

@@ -24,7 +24,7 @@ _REASONS = {
     errno.EADDRNOTAVAIL: "no interface of this host has the local address",
     errno.EADDRINUSE: "the local port is taken",
     errno.ENETUNREACH: "the remote address is not on the interface's network",
-    errno.ENOSPC: "the host has no room for another of that kind",
+    errno.ENOSPC: "no space left: a full disk, or a host that has as many of that kind as it can",
     errno.EOPNOTSUPP: "a device of that kind cannot do that",
     errno.EMFILE: "too many endpoints are open",
 }

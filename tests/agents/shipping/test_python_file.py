@@ -6,19 +6,28 @@ import asyncio
 import errno
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from agents.shipping import Attachment, Container, attach
+from agents.shipping import Attachment, attach
 from tests.agents.shipping.api_host import SOON, Host, pattern
-from tests.support import wait_until
 
 pytestmark = pytest.mark.root
 
 WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 SIZE = 300_001
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(tmp_path)], check=True)
+    yield tmp_path
+    # lazily: the manager closes its descriptors a moment later
+    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
 
 
 @pytest.fixture
@@ -64,25 +73,33 @@ async def test_a_task_waits_for_the_disk(host: Attachment, source: Path) -> None
     assert read == pattern(SIZE)
 
 
-def test_a_full_disk_is_told_at_the_latest_by_close(host: Attachment, tmp_path: Path) -> None:
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(tmp_path)], check=True)
-    try:
-        target = host.open_file(tmp_path / "target", WRITE, timeout=SOON)
-        container: Container | None = None
-        with pytest.raises(OSError, match="No space left") as full:
-            for _ in range(1000):
-                container = host.alloc(65536)
-                target.write([container])
-            target.close()
-        assert full.value.errno == errno.ENOSPC
-        if container is not None and container.owned:  # the write that was told keeps its container
-            container.free()
-            with pytest.raises(OSError, match="No space left"):
-                target.close()
-        target.close()  # it is
-    finally:
-        unmount = ["umount", str(tmp_path)]  # the manager closes its descriptor a moment later
-        wait_until(lambda: subprocess.run(unmount).returncode == 0, "the file system to be unused")
+def test_a_full_disk_is_told_at_the_latest_by_close(host: Attachment, small_disk: Path) -> None:
+    target = host.open_file(small_disk / "target", WRITE, timeout=SOON)
+    container = host.alloc(131_072)
+    target.write([container])
+    with pytest.raises(OSError, match="no space left") as full:
+        target.close()
+    assert full.value.errno == errno.ENOSPC
+    target.close()  # it is
+
+
+def test_a_full_disk_is_told_to_a_later_write(host: Attachment, small_disk: Path) -> None:
+    with (
+        pytest.raises(OSError, match="no space left"),
+        host.open_file(small_disk / "target", WRITE) as target,
+    ):
+        target.write([host.alloc(131_072)])
+        with pytest.raises(OSError, match="no space left"):
+            while True:
+                with host.alloc(1) as container:  # the write that is told keeps its container
+                    target.write([container])
+
+
+def test_detaching_tells_what_could_not_be_written(served: Host, small_disk: Path) -> None:
+    with pytest.raises(OSError, match="no space left"), attach(served[0]) as host:
+        host.open_file(small_disk / "target", WRITE, timeout=SOON).write([host.alloc(131_072)])
+    with attach(served[0]):  # it was detached all the same
+        pass
 
 
 def test_what_cannot_be_opened_says_why(host: Attachment, source: Path) -> None:
