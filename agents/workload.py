@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from agents.copier import copier
 from agents.local_workloads import LOCAL_WORKLOADS
 from agents.shipping._shipping import ffi, lib
 from agents.workload_params import (
@@ -133,6 +134,7 @@ WORKLOADS: dict[str, Callable[[Library, str, dict[str, Any]], dict[str, Any]]] =
     "sink": sink,
     "manager": manager,
     "hog": hog,
+    "copier": copier,
     **LOCAL_WORKLOADS,
 }
 

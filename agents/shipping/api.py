@@ -7,6 +7,7 @@ Reference, with what is protected from whom: docs/python-api.md. The calls thems
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import ipaddress
 import math
@@ -109,6 +110,36 @@ class Attachment:
         self._check("look at a frame buffer")
         return View(name)
 
+    def open_file(
+        self, file: str | os.PathLike[str] | int, flags: int = os.O_RDONLY, timeout: float | None = None
+    ) -> Endpoint:
+        """A regular file, read from or written to front to back; this process opens it, not the manager.
+
+        `file`: a path, or the descriptor of an open file, which is used from where it stands and stays as it
+        is. `flags`: as for os.open; os.O_RDONLY, or os.O_WRONLY with os.O_CREAT, O_TRUNC, ... A read at the
+        end returns no containers. A write is accepted before it is done: what then fails is raised by a later
+        `write` and by `close`, which waits until all is written. `timeout`: as for `open_udp`.
+        Raises OSError as os.open does, and EISDIR or EINVAL for what is no regular file; ValueError.
+        """
+        self._check("open a file")
+        writes = flags & os.O_ACCMODE == os.O_WRONLY
+        if flags & os.O_ACCMODE == os.O_RDWR or (writes and flags & os.O_APPEND):
+            raise ValueError(f"flags {flags:#o} for a file; O_RDONLY or O_WRONLY expected, without O_APPEND")
+        name = f"file {os.fsdecode(file)}" if not isinstance(file, int) else f"file descriptor {file}"
+        if "\0" in name:
+            raise ValueError(f"the path of a file has a null byte in it: {file!r}")
+        if isinstance(file, int):
+            fd = call(lib.cs_adopt_file, file, flags, _milliseconds(timeout))
+        else:
+            fd = call(lib.cs_open_file, os.fsencode(file), flags, _milliseconds(timeout))
+        if fd == -errno.EINVAL:
+            raise OSError(errno.EINVAL, f"open {name}: it is no regular file")
+        if fd == -errno.EPERM:
+            raise PermissionError(errno.EPERM, f"open {name}: {os.strerror(errno.EPERM)}")
+        endpoint = self._opened(fd, name, timeout)
+        endpoint._writes_file = writes
+        return endpoint
+
     def alloc(self, size: int, map: bool = False) -> Container:
         """A new container of at least `size` bytes, its window on the first `size`; what is in it is left
         over from its last owner.
@@ -130,14 +161,19 @@ class Attachment:
         """Detach: endpoints are closed and the manager takes back all containers.
 
         Raises BufferError, and stays attached, while NumPy arrays or slices over a container exist: their
-        memory would be gone.
+        memory would be gone. Raises OSError, detached all the same, when closing an endpoint does: a file of
+        which not all could be written.
         """
         if not self._attached:
             return
         for container in self._owned.values():
             container.release_views()
-        for endpoint in list(self._endpoints):
-            endpoint.close()
+        with contextlib.ExitStack() as closing:  # all of it, whatever raises; the last first
+            closing.callback(self._detach)
+            for endpoint in self._endpoints:
+                closing.callback(endpoint.close)
+
+    def _detach(self) -> None:
         call(lib.cs_detach)
         self._attached = False
         for container in list(self._owned.values()):
@@ -172,6 +208,7 @@ class Endpoint:
         self._host = host
         self._fd = fd  # the library's; -1: closed
         self._timeout = timeout
+        self._writes_file = False
         self._reading = False  # a task is in read_async,
         self._reader: asyncio.Future[None] | None = None  # and sleeps on this
         # One descriptor for both things that end a wait: a message, and the manager's end.
@@ -297,7 +334,10 @@ class Endpoint:
         return -1 if self._poll.closed else self._poll.fileno()
 
     def close(self) -> None:
-        """What was written is still sent; what was not read is lost. A second time does nothing."""
+        """What was written is still sent; what was not read is lost. A second time does nothing.
+
+        Of a written file: waits until all is written, and raises the first OSError that there was.
+        """
         if self._fd < 0:
             return
         while (error := call(lib.cs_close, self._fd)) == -errno.EINTR:
@@ -306,7 +346,8 @@ class Endpoint:
         self._wake()
         self._poll.close()
         self._host._endpoints.discard(self)
-        if error < 0 and error != -errno.EPIPE:  # without its manager it is closed all the same
+        # Without its manager it is closed all the same, but what was written to a file may not be there.
+        if error < 0 and (error != -errno.EPIPE or self._writes_file):
             raise failure(-error, f"close {self.name}")
 
     def __enter__(self) -> Self:

@@ -13,7 +13,7 @@ _acquire, leave = _in_library.acquire, _in_library.release
 
 _REASONS = {
     errno.EPERM: "a container that is not this process's",
-    errno.EBADF: "it is closed",
+    errno.EBADF: "it is closed, or not open for that",
     errno.EAGAIN: "it would have to wait",
     errno.ETIMEDOUT: "the time-out has passed",
     errno.EPIPE: "the manager has gone, or does not serve this process",
@@ -25,7 +25,7 @@ _REASONS = {
     errno.EADDRNOTAVAIL: "no interface of this host has the local address",
     errno.EADDRINUSE: "the local port is taken",
     errno.ENETUNREACH: "the remote address is not on the interface's network",
-    errno.ENOSPC: "the host has no room for another of that kind",
+    errno.ENOSPC: "no space left: a full disk, or a host that has as many of that kind as it can",
     errno.EOPNOTSUPP: "a device of that kind cannot do that",
     errno.EMFILE: "too many endpoints are open",
 }

@@ -49,6 +49,10 @@ int cs_view_framebuffer(const char *name);
 int cs_read_frame(int view, struct cs_framebuffer *geometry, uint64_t *number, void *pixels, size_t bytes);
 int cs_open_udp(uint32_t local, uint16_t local_port, uint32_t remote, uint16_t remote_port, int queue,
                 int timeout_ms);
+int cs_open_file(const char *path, int flags, int timeout_ms);
+int cs_adopt_file(int file, int flags, int timeout_ms);
+enum cs_file_how { CS_FILE_DIRECT, CS_FILE_URING, ... };
+int cs_file_how(int fd);
 int cs_close(int fd);
 int cs_ready(int fd);
 
@@ -76,6 +80,12 @@ struct ts_source_result {
 };
 struct ts_forwarder_config { struct io_config in, out; };
 struct ts_forwarder_result { uint64_t received, sent, dropped, batches, bytes, busy_ns; };
+struct ts_copier_config {
+    const char *source, *target, *manager_socket; uint32_t operation_bytes;
+};
+struct ts_copier_result { uint64_t bytes, operations, t0_ns, t1_ns, synced_ns, busy_ns; int how; };
+int ts_copier(const struct ts_copier_config *config, struct ts_control *control,
+              struct cs_counters *counters, struct ts_copier_result *result);
 struct ts_range { uint64_t first, last; };
 struct ts_sink_config { struct io_config io; uint32_t flow; };
 struct ts_sink_result {

@@ -12,40 +12,32 @@
 #include "../net/frame.h"
 #include "cs.h"
 #include "fault.h"
+#include "messages.h"
 #include "process.h"
 
 struct cs_process cs_self;
 
-int cs_ask(struct cs_request *q, struct cs_reply *reply, int *fds)
+int cs_ask_with(struct cs_request *q, const int *given, int count, struct cs_reply *reply, int *fds)
 {
-    union {
-        char bytes[CMSG_SPACE(CS_REPLY_FDS * sizeof(int))];
-        struct cmsghdr align;
-    } control;
-    struct iovec iov = {reply, sizeof *reply};
-    struct msghdr message = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
     int none[CS_REPLY_FDS];
-    if (!fds)
-        fds = none;
-    for (int i = 0; i < CS_REPLY_FDS; i++)
-        fds[i] = -1;
+    ssize_t got;
     q->version = CS_LAYOUT_VERSION;
     CS_FAULT("ask.before");
-    if (send(cs_self.control, q, sizeof *q, MSG_NOSIGNAL) != sizeof *q)
+    if (!cs_message_send(cs_self.control, q, sizeof *q, given, count))
         return -EPIPE;
-    ssize_t got;
     CS_FAULT("ask.sent");
     do
-        got = recvmsg(cs_self.control, &message, MSG_CMSG_CLOEXEC);
+        got = cs_message_receive(cs_self.control, reply, sizeof *reply, fds ? fds : none, CS_REPLY_FDS);
     while (got < 0 && errno == EINTR);
     if (got != sizeof *reply)
         return -EPIPE; /* the manager is gone */
     CS_FAULT("ask.answered");
-    struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-        memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
     return reply->error;
+}
+
+int cs_ask(struct cs_request *q, struct cs_reply *reply, int *fds)
+{
+    return cs_ask_with(q, NULL, 0, reply, fds);
 }
 
 static void forget(struct cs_open *e)
@@ -158,7 +150,7 @@ int cs_manager_fd(void)
     return cs_self.attached ? cs_self.control : -ENOTCONN;
 }
 
-int cs_open_endpoint(struct cs_request *q, struct cs_open as)
+int cs_open_endpoint_with(struct cs_request *q, const int *given, int count, struct cs_open as)
 {
     struct cs_reply reply;
     int fds[CS_REPLY_FDS], err;
@@ -169,7 +161,7 @@ int cs_open_endpoint(struct cs_request *q, struct cs_open as)
         i++;
     if (i == CS_OPEN_MAX)
         return -EMFILE;
-    if ((err = cs_ask(q, &reply, fds)) < 0)
+    if ((err = cs_ask_with(q, given, count, &reply, fds)) < 0)
         return err;
     CS_FAULT("open.received");
     struct cs_open *e = &cs_self.open[i];
@@ -192,6 +184,7 @@ int cs_open_endpoint(struct cs_request *q, struct cs_open as)
     *e = as;
     e->fd = fds[1];
     e->number = reply.opened.endpoint;
+    e->how = (int)reply.opened.how;
     e->memory = memory;
     e->bytes = bytes;
     cs_ring_init(&e->rx, memory, reply.opened.rx_capacity);
@@ -203,6 +196,11 @@ int cs_open_endpoint(struct cs_request *q, struct cs_open as)
         cs_self.opened = i + 1;
     CS_FAULT("open.entered");
     return e->fd;
+}
+
+int cs_open_endpoint(struct cs_request *q, struct cs_open as)
+{
+    return cs_open_endpoint_with(q, NULL, 0, as);
 }
 
 int cs_open_udp(uint32_t local, uint16_t local_port, uint32_t remote, uint16_t remote_port, int queue, int timeout_ms)
@@ -232,7 +230,11 @@ int cs_close(int fd)
         return -EBADF;
     cs_flush();
     CS_FAULT("close.flushed");
-    if (e->write_only && (late = cs_wait_done(e)) == -EINTR)
+    if (e->write_only)
+        late = cs_wait_done(e);
+    else if (e->file == CS_FILE_WRITES)
+        late = cs_file_finish(e);
+    if (late == -EINTR)
         return late;
     if (e->rest.cid)
         cs_keep((struct cs_spare){e->rest.cid, cs_pages_of(e->rest.cid), 0});
@@ -240,5 +242,5 @@ int cs_close(int fd)
     forget(e);
     CS_FAULT("close.forgotten");
     err = cs_ask(&q, &reply, NULL);
-    return err < 0 ? err : late;
+    return late < 0 ? late : err;
 }

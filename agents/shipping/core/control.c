@@ -13,6 +13,7 @@
 
 #include "fault.h"
 #include "manager.h"
+#include "messages.h"
 #include "protocol.h"
 
 #ifndef SO_PEERPIDFD
@@ -240,8 +241,10 @@ static int close_endpoint(struct cs_manager *m, uint32_t process, uint32_t index
     return 0;
 }
 
-/* Descriptors in fds[0..result) are ours and closed after they were sent. */
-static int answer(struct cs_manager *m, uint32_t process, const struct cs_request *q, struct cs_reply *reply, int *fds)
+/* Descriptors in fds[0..result) are ours and closed after they were sent, those in given after the answer; who keeps one
+ * puts -1 there. */
+static int answer(struct cs_manager *m, uint32_t process, const struct cs_request *q, int *given, struct cs_reply *reply,
+                  int *fds)
 {
     if (q->version != CS_LAYOUT_VERSION)
         return -EPROTO;
@@ -267,49 +270,45 @@ static int answer(struct cs_manager *m, uint32_t process, const struct cs_reques
         return cut(m, process, q, reply);
     case CS_CALL_FREE:
         return take_free(m, process, q);
+    case CS_CALL_OPEN_FILE:
+        return cs_file_open(m, process, q, given, reply, fds);
     default:
         return -ENOSYS;
     }
+}
+
+static void close_given(const int *given)
+{
+    for (int i = 0; i < CS_REQUEST_FDS; i++)
+        if (given[i] >= 0)
+            close(given[i]);
 }
 
 void cs_control_serve(struct cs_manager *m, uint32_t process)
 {
     struct cs_request q = {0};
     struct cs_reply reply = {0};
-    int fds[CS_REPLY_FDS], count;
-    ssize_t got = recv(m->process[process], &q, sizeof q, MSG_TRUNC);
+    int fds[CS_REPLY_FDS], given[CS_REQUEST_FDS], count;
+    ssize_t got = cs_message_receive(m->process[process], &q, sizeof q, given, CS_REQUEST_FDS);
     if (got < 0 && errno == EAGAIN)
         return;
     if (got != sizeof q) { /* gone, or not one of us */
+        close_given(given);
         cs_control_end(m, process);
         return;
     }
     cs_count(m->requests, 1);
     CS_FAULT("manager.asked");
-    count = answer(m, process, &q, &reply, fds);
+    count = answer(m, process, &q, given, &reply, fds);
+    close_given(given);
     if (m->process[process] < 0)
         return;
     if (count < 0) {
         reply.error = count;
         count = 0;
     }
-    union {
-        char bytes[CMSG_SPACE(sizeof fds)];
-        struct cmsghdr align;
-    } control = {0};
-    struct iovec iov = {&reply, sizeof reply};
-    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
-    if (count > 0) {
-        message.msg_control = control.bytes;
-        message.msg_controllen = CMSG_SPACE((size_t)count * sizeof(int));
-        struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
-        memcpy(CMSG_DATA(c), fds, (size_t)count * sizeof(int));
-    }
     CS_FAULT("manager.answering");
-    bool sent = sendmsg(m->process[process], &message, MSG_NOSIGNAL) == sizeof reply;
+    bool sent = cs_message_send(m->process[process], &reply, sizeof reply, fds, count);
     CS_FAULT("manager.answered");
     for (int i = 0; i < count; i++)
         close(fds[i]);

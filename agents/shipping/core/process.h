@@ -14,6 +14,7 @@
 #define CS_MAX_FD 1024
 #define CS_OPEN_MAX 64
 #define CS_SPARES 256
+#define CS_FILE_USUAL (64 << 10) /* bytes of a read, when a file is polled before any was asked for */
 
 struct cs_open {
     int fd; /* the doorbell; -1: unused */
@@ -28,6 +29,9 @@ struct cs_open {
     bool channel;
     uint32_t most; /* containers in a message; 0: as many as tx has room for */
     bool write_only;
+    enum { CS_FILE_NOT, CS_FILE_READS, CS_FILE_WRITES } file;
+    int asked; /* of a file: what the manager reads ahead, bytes of each container; of one that is written: 1 when it closes */
+    int how;   /* of a file: enum cs_file_how */
     struct cs_desc rest; /* of a container that was read in part; cid 0: none */
 };
 
@@ -70,6 +74,9 @@ static inline struct cs_open *cs_find(int fd)
 int cs_ask(struct cs_request *q, struct cs_reply *reply, int *fds);
 /* Ask for an endpoint and map its rings. Its descriptor, or -errno. */
 int cs_open_endpoint(struct cs_request *q, struct cs_open as);
+/* Both, with descriptors beside the request. */
+int cs_ask_with(struct cs_request *q, const int *given, int count, struct cs_reply *reply, int *fds);
+int cs_open_endpoint_with(struct cs_request *q, const int *given, int count, struct cs_open as);
 
 static inline uint32_t cs_pages_of(uint32_t cid)
 {
@@ -92,6 +99,13 @@ void cs_keep(struct cs_spare spare);
 /* What the other end of this channel is done with and we had from yet another one goes on to there. */
 void cs_return_recycled(struct cs_open *e);
 int cs_map_pool(void);
+
+/* file.c: the manager reads ahead of cs_read in containers of so many bytes */
+int cs_file_ask(struct cs_open *e, int size, int options);
+/* 1, or what the manager says instead of a container: 0, the end, or -errno */
+int cs_file_status(struct cs_open *e);
+/* Until all is written: 0, the first error, -ETIMEDOUT or -EINTR. */
+int cs_file_finish(struct cs_open *e);
 
 /* wait.c */
 int64_t cs_wait_readable(struct cs_open *e, int options);

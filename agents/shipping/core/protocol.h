@@ -12,7 +12,9 @@
 #define CS_KEEP_SHARE 16
 #define CS_RECYCLE_SHARE 4
 #define CS_CHANNEL_NAME 64
-#define CS_CHANNEL_PARTS 64 /* containers in one message of a channel */
+#define CS_CHANNEL_PARTS 64 /* containers in one message of a channel, or of a file */
+#define CS_FILE_QUEUE 64
+#define CS_FILE_MOST (1 << 20) /* bytes that one read of a file gives */
 
 enum cs_call {
     CS_CALL_ATTACH,
@@ -25,6 +27,7 @@ enum cs_call {
     CS_CALL_OPEN_FRAMEBUFFER,
     CS_CALL_VIEW_FRAMEBUFFER,
     CS_CALL_IOCTL,
+    CS_CALL_OPEN_FILE,
     CS_CALLS
 };
 
@@ -48,6 +51,10 @@ struct cs_request {
             uint32_t endpoint, request; /* enum cs_requests */
             struct cs_framebuffer geometry;
         } ioctl;
+        struct {
+            uint64_t position; /* of the first byte */
+            uint32_t writes;   /* 1, or 0: reads */
+        } file;
         uint32_t endpoint; /* close */
         struct {
             uint32_t pages, count;
@@ -70,6 +77,7 @@ struct cs_reply {
         uint32_t pool_pages;
         struct {
             uint32_t endpoint, rx_capacity, tx_capacity, back_capacity; /* 0: no such ring */
+            uint32_t how; /* of a file: enum cs_file_how */
         } opened;
         struct {
             uint32_t count;
@@ -80,5 +88,6 @@ struct cs_reply {
 };
 
 #define CS_REPLY_FDS 3
+#define CS_REQUEST_FDS 2 /* OPEN_FILE: the file, and the same again with O_DIRECT if that could be had */
 
 #endif

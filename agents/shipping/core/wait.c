@@ -160,7 +160,7 @@ int cs_wait_writable(struct cs_open *e, int count, int options)
     int err = 0;
     for (;;) {
         if (cs_ring_ended(&e->rx) & CS_PEER_GONE)
-            return -EPIPE;
+            return cs_ring_end_error(&e->rx);
         if ((space = cs_ring_space(&e->tx)) < 0)
             return (int)space;
         if (space >= count)
@@ -209,6 +209,9 @@ int cs_ready(int fd)
         return -EBADF;
     if (e->write_only)
         return -EOPNOTSUPP;
+    /* nothing comes unasked; a read of another size gets a part of it */
+    if (e->file && (err = cs_file_ask(e, e->asked ? e->asked : CS_FILE_USUAL, 0)) < 0)
+        return err;
     if (readable(e) == 0 && !at_end(e)) {
         if ((err = forget_ring(e)) < 0)
             return err;

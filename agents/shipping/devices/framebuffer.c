@@ -95,14 +95,8 @@ int cs_framebuffer_open(struct cs_manager *m, uint32_t process, const struct cs_
         return -EMFILE;
     if (!d && (err = make(m, q->framebuffer.name, &d)) < 0)
         return err;
-    *e = (struct cs_endpoint){.process = (uint16_t)process, .doorbell = -1, .kernel_socket = -1};
-    fds[0] = -1;
-    if ((err = cs_endpoint_rings(e, QUEUE, true, &fds[0])) < 0 || (err = cs_duplicate(&fds[1], &e->doorbell, 1)) < 0) {
-        if (fds[0] >= 0)
-            close(fds[0]);
-        cs_endpoint_close(m, e);
+    if ((err = cs_endpoint_begin(m, e, process, QUEUE, true, fds)) < 0)
         return err;
-    }
     e->framebuffer = d;
     d->open++;
     d->last_open = ++m->framebuffer_openings;

@@ -19,9 +19,12 @@ SKIP = 77
 
 _CORE = (
     *("pool", "attach", "calls", "memory", "wait", "control", "endpoint"),
-    *("datapath", "manager", "counters"),
+    *("datapath", "manager", "counters", "messages", "file"),
 )
-_DEVICES = ("channel", "framebuffer", "framebuffer_memory", "framebuffer_calls")
+_DEVICES = (
+    *("channel", "framebuffer", "framebuffer_memory", "framebuffer_calls"),
+    *("file", "file_read", "file_write", "disk_uring", "disk_threads"),
+)
 CORE = [
     *(f"core/{name}.c" for name in _CORE),
     *(f"devices/{name}.c" for name in _DEVICES),

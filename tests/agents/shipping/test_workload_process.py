@@ -22,6 +22,7 @@ SOURCE = {
     "flow": 1,
 }
 SINK = {"local": "127.0.0.1:0", "flow": 1}
+COPIER = {"source": __file__, "target": "/tmp/transship-no-such/target"}
 INTERFACE = {"name": "no-such", "mac": "02:00:00:00:00:01", "address": "10.1.0.1", "prefix": 24, "mtu": 1500}
 LOCAL = {"channel": "no-such", "duration_s": 0.1}
 RELAY = {"channel": "no-such", "out_channel": "no-such-either"}
@@ -59,7 +60,7 @@ def spec(workload: str, params: Any, system: Any = "linux") -> str:
         ("[]", ""),
         ("7", ""),
         ('{"workload": "sink"}', "system"),
-        (spec("teleporter", {}), "one of source, forwarder, sink, manager, hog, producer"),
+        (spec("teleporter", {}), "one of source, forwarder, sink, manager, hog, copier, producer"),
         (spec("sink", SINK, "carrier-pigeon"), "one of linux, linux-batch, copy, shipping expected"),
         (spec("sink", SINK, 7), ""),
         (spec("sink", {"flow": 1}), "params.local: None given"),
@@ -117,6 +118,14 @@ def spec(workload: str, params: Any, system: Any = "linux") -> str:
         (spec("display", LOCAL | {"bus_mbytes_per_s": -1}), "params.bus_mbytes_per_s: -1.0 given"),
         (spec("display", LOCAL | {"bus_mbytes_per_s": 1e9}), "params.bus_mbytes_per_s"),
         (spec("display", LOCAL | {"framebuffer": ""}), "params.framebuffer: '' given"),
+        (spec("copier", COPIER | {"target": 7}), "params.target: 7 given"),
+        (spec("copier", COPIER | {"source": "/dev/zero"}), "params.source: '/dev/zero' given"),
+        (spec("copier", COPIER | {"target": "/dev/full"}), "params.target: '/dev/full' given"),
+        (spec("copier", COPIER | {"target": COPIER["source"]}), "another file than params.source"),
+        (spec("copier", COPIER | {"operation_bytes": 1 << 21}), "params.operation_bytes"),
+        (spec("copier", COPIER, "copy"), "system: 'copy' given, one of linux, shipping expected"),
+        (spec("copier", COPIER), "No such file"),
+        (spec("copier", COPIER, "shipping"), "params.manager_socket: None given"),
         (spec("manager", {}), "params.interfaces: None given"),
         (spec("manager", MANAGER | {"interfaces": []}), "listen on the manager's socket"),
         (spec("manager", MANAGER | {"interfaces": [INTERFACE] * 9}), "params.interfaces: 9 given"),
