@@ -22,6 +22,7 @@ from tests.support import wait_until
 pytestmark = pytest.mark.root
 
 WC = REPOSITORY / "benchmarks" / "stdio" / "wc.c"
+REPLACED = REPOSITORY / "agents" / "shipping" / "stdio"
 CALLS = HERE / "stdio_calls.c"
 WAYS = ["character", "function", "line", "block", "put_back", "formatted", "wrong_way"]
 LIMIT_S = 60
@@ -186,6 +187,36 @@ def test_a_named_file_is_read(programs: Programs, tmp_path: Path) -> None:
     (tmp_path / "data").write_bytes(INPUTS["large"])
     named = conventional(programs.ours(WC), b"", str(tmp_path / "data"))
     assert named == conventional(programs.theirs(WC), INPUTS["large"])
+
+
+@pytest.mark.parametrize(
+    "how",
+    [[f"-I{REPLACED / 'replace'}"], ["-include", str(REPLACED / "cs_stdio.h")]],
+    ids=["path", "include"],
+)
+def test_nothing_of_the_systems_streams_is_left(how: list[str], tmp_path: Path) -> None:
+    def wanted(*options: str) -> set[str]:
+        gcc([*options, "-c", str(CALLS)], tmp_path / "calls.o")
+        done = subprocess.run(
+            ["nm", "-u", tmp_path / "calls.o"], check=True, capture_output=True, text=True, timeout=SOON
+        )
+        return {line.split()[-1] for line in done.stdout.splitlines()}
+
+    theirs, ours = wanted(), wanted(*how)
+    functions = {name for name in theirs if f"cs_{name}" in ours}
+    assert {"fopen", "fgets", "fread", "fwrite", "ungetc", "fflush"} <= functions
+    streams = functions | {
+        "getc",
+        "putc",
+        "getchar",
+        "putchar",
+        "printf",
+        "puts",
+        "stdin",
+        "stdout",
+        "stderr",
+    }
+    assert streams & theirs and not streams & ours
 
 
 def test_what_is_not_replaced_does_not_compile(tmp_path: Path) -> None:
