@@ -9,14 +9,13 @@ from __future__ import annotations
 import itertools
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from benchmarks.stdio.trial import OURS, SYSTEMS, Programs, TrialError, build, run_trial
 from orchestrator.experiments.statistics import median_ci95, paired_ratios
+from orchestrator.state import state_directory
 
 BYTES, QUICK_BYTES = 512 << 20, 64 << 20
 TRIALS, QUICK_TRIALS = 11, 3
@@ -47,10 +46,9 @@ def run(trials: int, total: int, report: Report) -> dict[str, Any]:
         raise RuntimeError("bench stdio needs two CPUs, one for each process; this process may use one")
     values: Values = {point: {} for point in itertools.product(SYSTEMS, UNITS)}
     problems: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="transship-stdio-") as folder:
-        report({"phase": "compiling", "done": 0, "total": None, "seconds_left": None})
-        programs = build(Path(folder))
-        _measure(programs, values, problems, trials, total, cpus, report)
+    report({"phase": "compiling", "done": 0, "total": None, "seconds_left": None})
+    programs = build(state_directory() / "cache")
+    _measure(programs, values, problems, trials, total, cpus, report)
     return {
         "benchmark": "stdio",
         "environment": {

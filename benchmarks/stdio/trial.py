@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import IO
 
 from agents.processes import ending
-from agents.shipping.build import FLAGS
-from agents.shipping.stdio import CALLS, INCLUDES, LINKED, compile_with, gcc
+from agents.shipping.build import HERE as LIBRARY
+from agents.shipping.stdio import CALLS
+from agents.shipping.stdio import HERE as STDIO
+from benchmarks._compiled import compiled
 
 HERE = Path(__file__).resolve().parent
 OURS, SYSTEMS = "shipping", ("shipping", "glibc", "glibc-unlocked")
 CHANNEL = "text"
-OPTIMISED = "-O2"
+QUIET = ("-Wno-unused-parameter", "-pthread")
 LIMIT_S = 300.0
 
 
@@ -36,18 +38,20 @@ class Programs:
     readers: dict[str, Path]
 
 
-def build(folder: Path) -> Programs:
-    """Compile them into `folder`. Raises RuntimeError."""
-    feed, readers = folder / "feed", {system: folder / f"wc-{system}" for system in SYSTEMS}
-    wc = HERE / "wc.c"
-    try:
-        gcc([*FLAGS, *INCLUDES, *map(str, [HERE / "feed.c", *CALLS]), *LINKED], feed)
-        gcc([OPTIMISED, str(wc)], readers["glibc"])
-        gcc([OPTIMISED, "-include", str(HERE / "unlocked.h"), str(wc)], readers["glibc-unlocked"])
-        compile_with([wc], readers[OURS], [OPTIMISED])
-    except subprocess.CalledProcessError as error:
-        raise RuntimeError(f"bench stdio: cannot compile: {error.stderr.strip()}") from error
-    return Programs(feed, readers)
+def build(cache: Path) -> Programs:
+    """Compile those that `cache` has not. Raises CompileError."""
+    source, includes, flags = HERE / "wc.c", [LIBRARY / room for room in (".", "include", "core")], QUIET
+    unlocked = ("-include", str(HERE / "unlocked.h"))
+    replaced = compiled("stdio-wc-object", [source], cache, [STDIO / "replace", STDIO], ["-c"])
+    ours = [replaced, *sorted(STDIO.glob("*.c")), *CALLS]
+    return Programs(
+        compiled("stdio-feed", [HERE / "feed.c", *CALLS], cache, includes, flags),
+        {
+            OURS: compiled("stdio-wc-shipping", ours, cache, includes, flags),
+            "glibc": compiled("stdio-wc-glibc", [source], cache),
+            "glibc-unlocked": compiled("stdio-wc-glibc-unlocked", [source], cache, (), unlocked),
+        },
+    )
 
 
 def run_trial(programs: Programs, system: str, total: int, cpus: Sequence[int]) -> tuple[float, float]:
