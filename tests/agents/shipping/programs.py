@@ -68,3 +68,4 @@ def run(program: Path, *arguments: str, seconds: float = 20) -> None:
         pytest.skip(done.stderr.strip())
     if done.returncode != 0:
         pytest.fail(f"{program.name} {' '.join(arguments)} ended with {done.returncode}\n{done.stderr}")
+    print(done.stdout, end="")
