@@ -23,6 +23,7 @@ typedef struct cs_stream {
         CS_STREAM_UNDECIDED,
         CS_STREAM_KERNEL,
         CS_STREAM_CHANNEL,
+        CS_STREAM_FILE,
         CS_STREAM_FAILED,
     } kind;
     bool writes, ours, line, unbuffered, aside, at_end, failed;

@@ -45,15 +45,25 @@ static int attach(void)
     return (err = cs_attach(manager)) == -EISCONN ? 0 : err;
 }
 
+static bool on_device(const CS_FILE *f)
+{
+    return f->kind == CS_STREAM_CHANNEL || f->kind == CS_STREAM_FILE;
+}
+
 /* 0 or -errno. */
 static int connect_to(CS_FILE *f, const char *path, int flags)
 {
+    int err = attach();
     if (strncmp(path, channel_prefix, sizeof channel_prefix - 1) == 0) {
-        int err = attach();
         f->fd = err < 0 ? err : cs_open_channel(path + sizeof channel_prefix - 1, QUEUE, -1);
         f->kind = CS_STREAM_CHANNEL;
         return f->fd < 0 ? f->fd : 0;
     }
+    f->fd = err < 0 ? err : cs_open_file(path, flags, -1);
+    f->kind = CS_STREAM_FILE;
+    if (f->fd >= 0 || (f->fd != -ENOTCONN && f->fd != -EINVAL))
+        return f->fd < 0 ? f->fd : 0;
+    /* no manager, or no regular file, or one that is appended to */
     f->fd = open(path, flags | O_CLOEXEC, 0666);
     f->kind = CS_STREAM_KERNEL;
     return f->fd < 0 ? -errno : 0;
@@ -114,7 +124,7 @@ CS_FILE *cs_fopen(const char *path, const char *mode)
     CS_FILE *stream = NULL;
     f.writes = flags & O_WRONLY;
     if (err == 0 && !(stream = made(f))) {
-        (f.kind == CS_STREAM_KERNEL ? close : cs_close)(f.fd);
+        (on_device(&f) ? cs_close : close)(f.fd);
         err = -ENOMEM;
     }
     if (err < 0)
@@ -130,9 +140,10 @@ CS_FILE *cs_fdopen(int fd, const char *mode)
         return NULL;
     }
     /* a descriptor of the library is one of the kernel's too, to poll on: ask the library first */
-    bool device = cs_writable(fd) != -EBADF;
-    return made((CS_FILE){
-        .fd = fd, .kind = device ? CS_STREAM_CHANNEL : CS_STREAM_KERNEL, .writes = (flags & O_WRONLY) != 0});
+    enum cs_stream_kind kind = cs_file_how(fd) >= 0           ? CS_STREAM_FILE
+                               : cs_writable(fd) != -EBADF ? CS_STREAM_CHANNEL
+                                                           : CS_STREAM_KERNEL;
+    return made((CS_FILE){.fd = fd, .kind = kind, .writes = (flags & O_WRONLY) != 0});
 }
 
 /* Bytes that were read next, 0 at the end, or -errno. */
@@ -140,12 +151,13 @@ static int64_t read_container(CS_FILE *f)
 {
     int off, len = 0, n;
     void *address;
+    const int size = f->kind == CS_STREAM_CHANNEL ? ANY_SIZE : ROOM;
     struct cs_args args = {.cids = &f->container, .offs = &off, .lens = &len, .addrs = &address};
     do {
         if (f->container)
             cs_free(1, &f->container);
         f->container = 0;
-        while ((n = cs_read(f->fd, ANY_SIZE, 1, &args, CS_MAPALL)) == -EINTR) {
+        while ((n = cs_read(f->fd, size, 1, &args, CS_MAPALL)) == -EINTR) {
         }
         if (n <= 0)
             return n;
@@ -206,7 +218,7 @@ static int allocate(CS_FILE *f)
 static int make_room(CS_FILE *f)
 {
     int err = decide(f);
-    if (err == 0 && f->kind == CS_STREAM_CHANNEL)
+    if (err == 0 && on_device(f))
         err = allocate(f);
     else if (err == 0 && !(f->first = malloc(ROOM)))
         err = -ENOMEM;
@@ -295,6 +307,15 @@ int cs_fileno(CS_FILE *f)
     return f->fd;
 }
 
+/* A signal ends the wait for a file to be written, and closes nothing. */
+static int close_device(const CS_FILE *f)
+{
+    int err;
+    while ((err = cs_close(f->fd)) == -EINTR) {
+    }
+    return err;
+}
+
 int cs_fclose(CS_FILE *f)
 {
     int failed = cs_fflush(f), err = errno;
@@ -306,7 +327,7 @@ int cs_fclose(CS_FILE *f)
         failed = EOF;
         err = errno;
     }
-    int closed = f->kind == CS_STREAM_CHANNEL ? cs_close(f->fd) : 0;
+    int closed = on_device(f) ? close_device(f) : 0;
     if (closed < 0 && !failed) {
         failed = EOF;
         err = -closed;
@@ -328,8 +349,9 @@ int cs_fclose(CS_FILE *f)
 /* After the program's own last words (atexit): what is still in the streams goes out, and their readers see the end. */
 __attribute__((destructor)) static void close_all(void)
 {
+    decide(&cs_standard[1]); /* what is empty is made, too */
     cs_fflush(NULL);
     for (CS_FILE *f = all; f; f = f->others)
-        if (f->kind == CS_STREAM_CHANNEL)
-            cs_close(f->fd);
+        if (on_device(f))
+            close_device(f);
 }

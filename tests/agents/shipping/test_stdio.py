@@ -67,9 +67,11 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
     return Programs(tmp_path_factory.mktemp("stdio"))
 
 
-def conventional(program: Path, data: bytes, *arguments: str) -> tuple[int, bytes]:
-    """What it does with pipes."""
-    done = subprocess.run([program, *arguments], input=data, capture_output=True, timeout=LIMIT_S)
+def conventional(program: Path, data: bytes, *arguments: str, **more: str) -> tuple[int, bytes]:
+    """What it does with pipes, and more in its environment."""
+    done = subprocess.run(
+        [program, *arguments], input=data, capture_output=True, timeout=LIMIT_S, env=os.environ | more
+    )
     assert done.stderr == b""
     return done.returncode, done.stdout
 
@@ -183,10 +185,29 @@ def test_what_cannot_be_connected_is_an_error_of_the_stream(
     assert done.stderr == f"standard input: {said}\n"
 
 
-def test_a_named_file_is_read(programs: Programs, tmp_path: Path) -> None:
-    (tmp_path / "data").write_bytes(INPUTS["large"])
-    named = conventional(programs.ours(WC), b"", str(tmp_path / "data"))
-    assert named == conventional(programs.theirs(WC), INPUTS["large"])
+@pytest.mark.parametrize("kind", ["empty", "no newline at the end", "every byte", "large"])
+def test_named_files_are_read_and_written_the_same(
+    kind: str, programs: Programs, served: Host, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(INPUTS[kind])
+    wanted = conventional(programs.theirs(WC), INPUTS[kind])
+    without = conventional(programs.ours(WC), b"", str(source))
+    requests = served[1].counters()["manager_requests"]
+    manager = {"CS_MANAGER": str(served[0])}
+    assert without == conventional(programs.ours(WC), b"", str(source), **manager) == wanted
+    assert served[1].counters()["manager_requests"] > requests
+    streams = {"CS_STDIN": str(source), "CS_STDOUT": str(target)}
+    for environment in (streams, manager | streams):
+        target.write_bytes(b"what was there before, if it was longer" * 99)
+        assert conventional(programs.ours(CALLS), b"", "character", **environment) == (0, b"")
+        assert target.read_bytes() == INPUTS[kind]
+
+
+def test_what_is_no_regular_file_is_read_all_the_same(programs: Programs, served: Host) -> None:
+    manager = {"CS_MANAGER": str(served[0]), "CS_STDIN": "/dev/stdin"}
+    wanted = conventional(programs.theirs(WC), b"one two")
+    assert conventional(programs.ours(WC), b"one two", **manager) == wanted
 
 
 @pytest.mark.parametrize(
