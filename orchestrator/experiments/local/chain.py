@@ -69,9 +69,10 @@ class Chain:
         try:
             async with Processes(self._place.machine, self._place.lab) as processes:
                 ids = await self._start(processes, row.parts, cpus)
-                before = await self._cpu_s(), time.monotonic()
+                used, since = await self._cpu_s()
                 await _ended(processes, ids[-1], row.parts[-1].name, plan)
-                busy = (await self._cpu_s() - before[0]) / (time.monotonic() - before[1])
+                used_then, until = await self._cpu_s()
+                busy = (used_then - used) / (until - since)
                 # The writer first: one whose reader is stopped before it fails.
                 for part, one in zip(row.parts, ids, strict=True):
                     results[part.name] = (await processes.finish(one))["result"]
@@ -83,10 +84,12 @@ class Chain:
         value = float(results[row.parts[-1].name]["mbytes_per_s"])
         return Performed({**results, "busy": round(busy, 3)}, value, reasons)
 
-    async def _cpu_s(self) -> float:
-        """Seconds of CPU that the host's I/O path has had so far: the processes and their manager."""
+    async def _cpu_s(self) -> tuple[float, float]:
+        """Seconds of CPU that the host's I/O path has had so far, the processes and their manager; and the
+        moment of that (the middle of the request)."""
+        asked = time.monotonic()
         counters = await self._place.machine.host_counters(self._place.lab, self._place.host)
-        return counters["cpu.io_usec"] / 1e6
+        return counters["cpu.io_usec"] / 1e6, (asked + time.monotonic()) / 2
 
     async def _start(self, processes: Processes, parts: Sequence[Part], cpus: Sequence[int]) -> list[str]:
         """Starts the last one first, so that each finds its reader; returns their ids in the order given."""
