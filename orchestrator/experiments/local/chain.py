@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator.experiments.local.definition import Cell, LocalDefinition
 from orchestrator.experiments.local.plan import LocalPlan
 from orchestrator.experiments.local.trial import LocalTrial, Performed, Place
-from orchestrator.experiments.processes import Died, Processes, TrialFailed
+from orchestrator.experiments.processes import Died, Processes
 
 GRACE_S = 10.0
 """Seconds beyond its time after which a trial is given up."""
@@ -70,7 +70,7 @@ class Chain:
             async with Processes(self._place.machine, self._place.lab) as processes:
                 ids = await self._start(processes, row.parts, cpus)
                 used, since = await self._cpu_s()
-                await _ended(processes, ids[-1], row.parts[-1].name, plan)
+                await processes.ended(ids[-1], plan.warmup_s + plan.measured_s + GRACE_S)
                 used_then, until = await self._cpu_s()
                 busy = (used_then - used) / (until - since)
                 # The writer first: one whose reader is stopped before it fails.
@@ -98,15 +98,6 @@ class Chain:
             params = {**part.params, "cpu": cpus[place % len(cpus)]}
             ids.insert(0, await processes.start(self._place.host, part.workload, part.system, params))
         return ids
-
-
-async def _ended(processes: Processes, last: str, name: str, plan: LocalPlan) -> None:
-    """Waits until the last process has read to the end."""
-    deadline = time.monotonic() + plan.warmup_s + plan.measured_s + GRACE_S
-    while (left := deadline - time.monotonic()) > 0:
-        if (await processes.look(last, wait_s=left))["state"] == "done":
-            return
-    raise TrialFailed(f"the {name} did not end within {GRACE_S:.0f} s of its time")
 
 
 def _reasons(row: Row, results: Mapping[str, Any], plan: LocalPlan) -> list[str]:
