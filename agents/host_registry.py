@@ -29,7 +29,7 @@ NEED_A_MANAGER = {
     "display",
     "copier",
 }
-MANAGER_PARAMS = ("backend", "queue_datagrams", "segmentation")
+MANAGER_PARAMS = ("backend", "queue_datagrams", "segmentation", "pages")
 """Parameters of a workload that are meant for its host's manager as well."""
 
 

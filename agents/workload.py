@@ -36,6 +36,8 @@ from agents.workload_params import (
 
 HEADER_BYTES = 28
 """What a sink looks at of each datagram (TS_HEADER_BYTES)."""
+MAX_PAGES = 1 << 19
+"""Pages to allocate from: half of what identifiers can name, for the interfaces take some as well."""
 BIN_NS = 10_000_000
 """Width of the sink's bins of arrivals (TS_BIN_NS)."""
 
@@ -106,6 +108,7 @@ def manager(library: Library, system: str, params: dict[str, Any]) -> dict[str, 
     config.backend = one_of(params, "backend", "auto", ("auto", "xdp", "packet")).encode()
     config.queue = whole(params, "queue_datagrams", 1024, 1, MAX_QUEUE)
     config.segmentation = one_of(params, "segmentation", True, (True, False))
+    config.pages = whole(params, "pages", 4096, 1024, MAX_PAGES)
     made, error = ffi.new("struct cs_manager **"), ffi.new("char[]", 256)
     if lib.cs_manager_open(made, config, library.counters, error, len(error)) < 0:
         raise Refused(ffi.string(error).decode())

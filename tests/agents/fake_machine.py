@@ -146,6 +146,7 @@ class FakeMachine:
     async def workload(self, lab: str, host: str, workload_id: str, wait_s: float = 0.0) -> Json:
         self._called(f"workload {lab} {host} {workload_id}")
         workload = self._workload(lab, host, workload_id)
+        assert 0 <= wait_s <= 30, "as a real agent has it"
         if wait_s > 0 and workload.look()["state"] == "running":
             ends = wait_s if workload.ends is None else workload.ends - time.monotonic()
             await asyncio.sleep(min(wait_s, max(ends, 0.0)))

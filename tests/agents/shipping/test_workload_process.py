@@ -90,7 +90,7 @@ def spec(workload: str, params: Any, system: Any = "linux") -> str:
         (spec("consumer", LOCAL | {"channel": ""}), "params.channel: '' given"),
         (spec("consumer", LOCAL | {"channel": "x" * 64}), "params.channel"),
         (spec("consumer", LOCAL | {"channel": "a\0b"}), "params.channel"),
-        (spec("consumer", LOCAL | {"operation_bytes": 100}), "a multiple of 64 from 64 to 16777216 expected"),
+        (spec("consumer", LOCAL | {"operation_bytes": 100}), "a multiple of 64 from 64 to 33554432 expected"),
         (spec("consumer", LOCAL | {"operation_bytes": 0}), "params.operation_bytes: 0 given"),
         (spec("consumer", LOCAL | {"queue_operations": 0}), "params.queue_operations: 0 given"),
         (spec("consumer", LOCAL | {"map": "some"}), 'one of "none", "half", "full" expected'),
@@ -113,7 +113,7 @@ def spec(workload: str, params: Any, system: Any = "linux") -> str:
         (spec("server", LOCAL | {"width": 0}), "params.width: 0 given"),
         (spec("server", LOCAL | {"bits": 16}), "params.bits: 16 given, one of 8, 24, 32 expected"),
         (spec("server", LOCAL | {"width": 7, "height": 7}), "frames of 7 x 7 x 8 are 49 bytes"),
-        (spec("server", LOCAL | {"width": 16384, "height": 16384}), "a multiple of 64 up to 16777216"),
+        (spec("server", LOCAL | {"width": 16384, "height": 16384}), "a multiple of 64 up to 33554432"),
         (spec("server", LOCAL | {"fps": 0}), "params.fps: 0.0 given, a number of frames per second above"),
         (spec("display", LOCAL | {"bus_mbytes_per_s": -1}), "params.bus_mbytes_per_s: -1.0 given"),
         (spec("display", LOCAL | {"bus_mbytes_per_s": 1e9}), "params.bus_mbytes_per_s"),
@@ -133,6 +133,10 @@ def spec(workload: str, params: Any, system: Any = "linux") -> str:
         (spec("manager", MANAGER | {"interfaces": [INTERFACE | {"mac": 7}]}), ""),
         (spec("manager", MANAGER | {"backend": "packet"}), "attach to the interfaces"),
         (spec("manager", MANAGER | {"queue_datagrams": 0}), "params.queue_datagrams"),
+        (
+            spec("manager", MANAGER | {"pages": 1 << 20}),
+            "params.pages: 1048576 given, a whole number from 1024",
+        ),
         (
             spec("manager", MANAGER | {"backend": "dpdk"}),
             'params.backend: \'dpdk\' given, one of "auto", "xdp"',
