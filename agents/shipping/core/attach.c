@@ -217,7 +217,8 @@ int cs_open_channel(const char *name, int queue, int timeout_ms)
     if (strlen(name) >= sizeof q.channel.name)
         return -ENAMETOOLONG;
     strcpy(q.channel.name, name);
-    return cs_open_endpoint(&q, (struct cs_open){.timeout_ms = timeout_ms, .has_peer = true, .channel = true, .most = CS_CHANNEL_PARTS});
+    return cs_open_endpoint(&q, (struct cs_open){
+                                    .timeout_ms = timeout_ms, .has_peer = true, .channel = true, .most = CS_CHANNEL_PARTS});
 }
 
 int cs_close(int fd)

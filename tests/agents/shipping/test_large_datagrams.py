@@ -5,6 +5,7 @@ Both cut them into IPv4 fragments and put them together again, so that each is t
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,10 @@ def sizes(mtu: int) -> list[int]:
     """From one byte to the largest, and what lies around one and two full frames."""
     around = [count * (mtu - HEADERS) + more for count in (1, 2) for more in range(-9, 10)]
     return [1, 7, 8, 9, *around, *range(5000, LARGEST, 2999), LARGEST - 1, LARGEST]
+
+
+def has_counted(sink: Workload, datagrams: int) -> bool:
+    return sink.counters()["datagrams_in"] == datagrams
 
 
 def check_passes_on(workload: Workload, mtu: int) -> None:
@@ -103,3 +108,29 @@ def test_a_message_is_its_fragments_pages_and_any_parts_make_a_datagram(
                 parts.append(container)
             endpoint.write(parts)
             assert them.recv(65536) == data, f"{count} containers"
+
+
+@pytest.mark.parametrize("system", ["copy", "shipping"])
+def test_source_and_sink_work_at_the_largest_size(mtu: int, tmp_path: Path, system: str) -> None:
+    path = tmp_path / "manager"
+    params = {"flow": 3, "size": LARGEST, "queue_datagrams": 128, "manager_socket": str(path)}
+    to_us = params | {"local": "10.98.0.2:9000"}
+    from_us = params | {"local": "10.98.0.2:9001", "remote": "10.98.0.1:5000"}
+    with (
+        manager("auto", path, mtu=mtu),
+        kernel_socket("10.98.0.1", 5000) as them,
+        Workload("sink", system, to_us) as sink,
+    ):
+        with Workload("source", system, from_us | {"rate_mbps": 100, "duration_s": 0.1}) as source:
+            sent = source.hear()["result"]["sent"]
+        assert sent > 10
+        for number in range(sent):
+            data = them.recv(65536)
+            assert len(data) == LARGEST
+            them.sendto(data, ("10.98.0.2", 9000))
+            counted = functools.partial(has_counted, sink, number + 1)
+            wait_until(counted, f"the sink to count datagram {number}")
+        sink.tell(command="expect", count=sent)
+        result = sink.hear()["result"]
+        assert (result["received"], result["unique"], result["lost"]) == (sent, sent, 0)
+        assert result["bytes"] == sent * LARGEST
