@@ -1,9 +1,8 @@
 /* A ring of bytes in memory that two processes share: one writes, one reads. Indices run freely. A side that finds
- * nothing to do says so and sleeps on the other's index; who moves an index wakes a sleeper. */
+ * nothing to do says so and sleeps; who moves an index wakes a sleeper. */
 #ifndef RING_H
 #define RING_H
 
-#include <limits.h>
 #include <linux/futex.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -26,13 +25,14 @@ static inline uint32_t ring_used(struct ring *r)
 }
 
 /* Sleep until *index, last seen to be `seen`, moves. The fence pairs with that in ring_move: either the mover sees that
- * we sleep, or we see that it has moved. */
+ * we sleep, or we see that it has moved. What we sleep on is the flag itself, so that a mover who clears it just before
+ * we do sleep keeps us awake. */
 static inline void ring_sleep(_Atomic uint32_t *index, _Atomic uint32_t *sleeps, uint32_t seen)
 {
     atomic_store_explicit(sleeps, 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load_explicit(index, memory_order_relaxed) == seen)
-        syscall(SYS_futex, index, FUTEX_WAIT, seen, NULL, NULL, 0);
+        syscall(SYS_futex, sleeps, FUTEX_WAIT, 1, NULL, NULL, 0);
     atomic_store_explicit(sleeps, 0, memory_order_relaxed);
 }
 
@@ -40,10 +40,8 @@ static inline void ring_move(_Atomic uint32_t *index, _Atomic uint32_t *sleeps, 
 {
     atomic_store_explicit(index, atomic_load_explicit(index, memory_order_relaxed) + by, memory_order_release);
     atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(sleeps, memory_order_relaxed)) {
-        atomic_store_explicit(sleeps, 0, memory_order_relaxed);
-        syscall(SYS_futex, index, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
-    }
+    if (atomic_load_explicit(sleeps, memory_order_relaxed) && atomic_exchange(sleeps, 0))
+        syscall(SYS_futex, sleeps, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
 /* Bytes that can be read, at least one. */

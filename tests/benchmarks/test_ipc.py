@@ -96,8 +96,11 @@ def test_what_cannot_be_measured_says_why(program: Path) -> None:
         tried(program, OURS_PYTHON, 1 << 33, "lines", "throughput")
 
 
-def test_the_result_has_the_fixed_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_result_has_the_fixed_shape(
+    program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TRANSSHIP_STATE", str(tmp_path))
+    monkeypatch.setattr(ipc, "program", lambda cache: program)
     monkeypatch.setattr(ipc, "missing_iceoryx2", lambda: "iceoryx2 is not installed here")
     events: list[dict[str, Any]] = []
     result = ipc.run(1, [64, 4096], SECONDS, events.append)

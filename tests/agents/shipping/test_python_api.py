@@ -283,7 +283,7 @@ def test_impossible_arguments(host: Attachment, endpoint: Endpoint) -> None:
 async def test_the_example_of_the_documentation_works(served: Host) -> None:
     path, process = served
     page = (REPOSITORY / "docs/python-api.md").read_text()
-    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    example, *_ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     names: dict[str, Any] = {"__name__": "example"}
     exec(compile(example, "docs/python-api.md", "exec"), names)
     task = asyncio.create_task(names["brighten"](os.fspath(path), (OURS[0], 9555), THEIRS, 20))
