@@ -58,6 +58,8 @@ def _until_ended(server: Server, private: PrivateServer | None, run_id: str, sho
                     return run
                 elif kind == "run" and data.get("state") == "queued":
                     show({"phase": "waiting for the run before this one", "done": 0, "total": 1})
+                elif kind == "run" and data.get("progress"):
+                    show(data["progress"])  # how things were when we began to listen
         except ServerGone:
             if server.health() is None:
                 raise

@@ -45,8 +45,8 @@ class Plan:
     queue_min: int = 256
     queue_periods: float = 1.5
     """Under a budget: what arrives in a CPU period, and half as much again, so that being throttled for a
-    part of a period alone never overflows a queue. No more: what waits longer is lost to the caches (with 2.5
-    periods all systems did less under load, and `shipping` lost most)."""
+    part of a period alone never overflows a queue. No more: what waits longer is lost to the caches (in short
+    trials against 3 hogs `shipping` did less with 2.5 periods than with 1.5)."""
     queue_turns: float = 2.0
     turn_us: int = 4_000
     """Without a budget: what arrives while each hog has its turn of the CPU (a tick of 250 Hz), twice."""
