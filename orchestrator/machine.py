@@ -196,7 +196,8 @@ class MachineKeeper:
         """The machine, for REST."""
         return {
             "name": self.name,
-            "state": self.state,
+            # It has ended, and `watch` has not come to tell it.
+            "state": "starting" if self.state == "up" and self.pid is None else self.state,
             "message": self.message,
             "pid": self.pid,
             "cpus": os.cpu_count() or 1,

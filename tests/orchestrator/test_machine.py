@@ -57,6 +57,16 @@ async def test_killed_it_is_told_of_and_started_again(keeper: MachineKeeper) -> 
         await settle(watcher)
 
 
+async def test_it_is_never_up_without_a_process(keeper: MachineKeeper) -> None:
+    await keeper.start()
+    up = keeper.describe()
+    assert (up["state"], up["pid"]) == ("up", keeper.pid)
+    assert keeper.pid is not None
+    os.kill(keeper.pid, signal.SIGKILL)
+    await eventually(lambda: keeper.pid is None, "the agent to end")
+    assert keeper.describe()["state"] == "starting"  # nobody has watched it
+
+
 async def test_one_that_keeps_dying_stays_down_and_says_so(keeper: MachineKeeper, tmp_path: Path) -> None:
     await keeper.start()
     watcher = asyncio.create_task(keeper.watch())

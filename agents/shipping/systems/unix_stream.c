@@ -172,8 +172,10 @@ static int stream_write(struct io_channel *c, const struct io_message *m, int co
         while (c->sent < (uint32_t)p->len) { /* after a time-out it is called with the same operation again */
             ssize_t sent = send(c->fd, io_buffers_at(&buffers, p->handle) + p->off + c->sent, (size_t)p->len - c->sent,
                                 MSG_NOSIGNAL);
-            if (sent < 0)
-                return errno == EAGAIN || errno == EINTR || i ? i : -errno;
+            if (sent < 0) {
+                int err = errno == ECONNRESET ? EPIPE : errno; /* a reader that left some unread has gone all the same */
+                return err == EAGAIN || err == EINTR || i ? i : -err;
+            }
             c->sent += (uint32_t)sent;
         }
         c->sent = 0;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -155,11 +156,18 @@ def test_a_writer_that_is_killed_is_the_end_for_its_reader(start: Start, writer:
     assert read["operations"] > 0
 
 
+@pytest.mark.parametrize("with_unread", [False, True])
 @pytest.mark.parametrize(("writer", "reader"), PAIRS)
-def test_a_reader_that_is_killed_is_told_to_its_writer(start: Start, writer: str, reader: str) -> None:
+def test_a_reader_that_is_killed_is_told_to_its_writer(
+    start: Start, writer: str, reader: str, with_unread: bool
+) -> None:
     common = {"channel": next(names), "duration_s": 60}
     consumer, producer = start("consumer", reader, **common), start("producer", writer, **common)
     wait_until(lambda: consumer.counters().get("operations_in", 0) > 0, "something to arrive")
+    if with_unread:
+        consumer.process.send_signal(signal.SIGSTOP)
+        read = consumer.counters()["operations_in"]
+        wait_until(lambda: producer.counters()["operations_out"] > read + 1, "something to be left unread")
     consumer.process.kill()
     assert failure(producer) == f"producer over {writer}: Broken pipe"
 
