@@ -52,6 +52,8 @@ class Plan:
     """Without a budget: what arrives while each hog has its turn of the CPU (a tick of 250 Hz), twice."""
     queue_choices: tuple[int, ...] = (256, 512, 1024, 2048, 4096)
     """`scaled`: capacities in datagrams that conventional I/O may choose from."""
+    queue_enough: float = 0.95
+    """The shortest is taken with which it forwards this part of the most: what is above is noise."""
 
     search_start_mbps: float = 500.0
     search_max_mbps: float = 9_000.0

@@ -1,5 +1,5 @@
 """Calibration of the profile `scaled`: rings that conventional forwarding just fills, without a budget, and
-the queue with which it forwards most."""
+the queue that it needs."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ class _Rings:
         self.seconds = 0.0
         self._probe = probe_plan(plan)
 
-    def setting(self, rate: float) -> Setting:
+    def setting(self, rate: float, queue: int | None = None) -> Setting:
+        """`queue` None: long enough for certain."""
         definition = self.target.definition
         return Setting(
             ring_mbps=rate * definition.ring_mbps / definition.offered_mbps,
             offered_mbps=rate,
             quota_us=None,
             period_us=self.plan.cpu_period_us,
-            queue_datagrams=self.plan.loaded_queue(rate, definition.datagram_bytes, max(definition.hogs)),
+            queue_datagrams=queue
+            or self.plan.loaded_queue(rate, definition.datagram_bytes, max(definition.hogs)),
         )
 
     async def measure(self, setting: Setting, hogs: int) -> Trial:
@@ -52,33 +54,29 @@ class _Rings:
         )
         return trial
 
-    async def limit(self, rate: float, hogs: int) -> str | None:
-        """What kept this rate from being carried, as `bottleneck` says; None if an attempt carried it."""
+    async def limit(self, setting: Setting, hogs: int) -> str | None:
+        """What kept this setting from being carried, as `bottleneck` says; None if an attempt carried it."""
         for _ in range(self.plan.search_attempts):
-            await self.measure(self.setting(rate), hogs)
+            await self.measure(setting, hogs)
             if self.points[-1].limited_by is None:
                 break
         return self.points[-1].limited_by
 
-    async def best_queue(self, setting: Setting, report: Report) -> int:
-        """Of the capacities with which conventional I/O sustains the rate without hogs, the one with which it
-        forwards most under load, each load counting alike. Too short a queue loses what comes while others
-        have the CPU; too long a one is cold in the caches."""
+    async def shortest_queue(self, setting: Setting, report: Report) -> int:
+        """The shortest capacity with which conventional I/O forwards, under load, next to as much as with the
+        best one; each load counts alike. Too short a queue loses what comes while others have the CPU; too
+        long a one is cold in the caches, and holds no more of what a forwarder can pass on."""
         loads = [point for point in self.plan.curve if point[0] > 0]
         score = dict.fromkeys(self.plan.queue_choices, 0.0)
-        for choice in self.plan.queue_choices:
-            trial = await self.measure(replace(setting, queue_datagrams=choice), 0)
-            if trial.loss is None or trial.loss > self.plan.sustained_loss:
-                del score[choice]
-            self.tell(report, (len(loads) + 1) * len(score))
         left = len(loads) * len(score)
         for hogs, share in loads:
             for choice in score:
                 trial = await self.measure(replace(setting, queue_datagrams=choice), hogs)
                 score[choice] += (trial.throughput_mbps or 0.0) / share
                 left -= 1
-                self.tell(report, left)
-        return max(score, key=lambda choice: score[choice], default=setting.queue_datagrams)
+                self.tell(report, left + 1)
+        enough = self.plan.queue_enough * max(score.values())
+        return min(choice for choice in score if score[choice] >= enough)
 
     def tell(self, report: Report, left: int) -> None:
         report(len(self.points), len(self.points) + left, left * self.seconds)
@@ -95,11 +93,11 @@ async def find_rings(target: Target, plan: Plan, flows: Flows, report: Report) -
     limited_by: str | None = None
     while not search.done:
         rate = search.rate
-        limit = await rings.limit(rate, 0)
+        limit = await rings.limit(rings.setting(rate), 0)
         if limit is not None and rate < search.failed:
             limited_by = limit
         search.tell(rate, limit is None)
-        rings.tell(report, search.steps_left + 1 + len(plan.queue_choices) * len(plan.curve))
+        rings.tell(report, search.steps_left + 2 + len(plan.queue_choices) * (len(plan.curve) - 1))
     if not search.best:
         raise TrialFailed(f"{definition.claim.to} sustains no rate on this machine (limited by {limited_by})")
     rate = search.best
@@ -108,7 +106,7 @@ async def find_rings(target: Target, plan: Plan, flows: Flows, report: Report) -
     else:
         notes = [f"scaled: the {limited_by} gave out at {rate:.0f} Mb/s, before conventional forwarding"]
     # A load on the forwarder's host is felt by its neighbours on this machine too.
-    while (limit := await rings.limit(rate, max(definition.hogs))) not in (None, "forwarder"):
+    while (limit := await rings.limit(rings.setting(rate), max(definition.hogs))) not in (None, "forwarder"):
         notes.append(f"scaled: with {max(definition.hogs)} hogs the {limit} gave out at {rate:.0f} Mb/s")
         rate *= plan.step_down
         if rate < plan.search_start_mbps:
@@ -116,8 +114,13 @@ async def find_rings(target: Target, plan: Plan, flows: Flows, report: Report) -
     if notes:
         rate *= plan.headroom
         notes.append(f"scaled: {plan.headroom:.0%} of that is offered, for source and wire to keep up")
-    setting = rings.setting(rate)
-    queue = await rings.best_queue(setting, report)
+    queue = await rings.shortest_queue(rings.setting(rate), report)
+    while (limit := await rings.limit(rings.setting(rate, queue), 0)) is not None:
+        notes.append(f"scaled: with queues of {queue} datagrams the {limit} gave out at {rate:.0f} Mb/s")
+        rate *= plan.step_down
+        if rate < plan.search_start_mbps:
+            raise TrialFailed(f"{definition.claim.to} sustains no rate with queues of {queue} datagrams")
+    setting = rings.setting(rate, queue)
     k = rate / definition.offered_mbps
     return Calibration(
         profile="scaled",
@@ -131,7 +134,7 @@ async def find_rings(target: Target, plan: Plan, flows: Flows, report: Report) -
         points=rings.points,
         notes=[
             f"scaled: rings of {setting.ring_mbps:.0f} Mb/s, {k:.1f} times the paper's",
-            f"scaled: queues of {queue} datagrams, with which {definition.claim.to} forwards most",
+            f"scaled: queues of {queue} datagrams, the shortest that {definition.claim.to} needs under load",
             *notes,
         ],
     )
