@@ -51,9 +51,9 @@ class Plan:
     turn_us: int = 4_000
     """Without a budget: what arrives while each hog has its turn of the CPU (a tick of 250 Hz), twice."""
     queue_choices: tuple[int, ...] = (256, 512, 1024, 2048, 4096)
-    """`scaled`: capacities in datagrams that conventional I/O may choose from."""
-    queue_enough: float = 0.95
-    """The shortest is taken with which it forwards this part of the most: what is above is noise."""
+    """`scaled`: capacities in datagrams of which one is chosen with conventional I/O."""
+    queue_rounds: int = 2
+    """How often each is tried at each load."""
 
     search_start_mbps: float = 500.0
     search_max_mbps: float = 9_000.0
@@ -100,6 +100,7 @@ def plan_for(options: Options) -> Plan:
             probe_s=1.0,
             search_step_s=0.3,
             queue_choices=(512, 1024, 2048),
+            queue_rounds=1,
             search_resolution=0.1,
         )
     return plan if options.trials is None else replace(plan, trials=options.trials)
