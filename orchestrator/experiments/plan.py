@@ -76,8 +76,8 @@ class Plan:
         return self._queue(self.queue_periods * self.cpu_period_us, rate_mbps, datagram_bytes)
 
     def loaded_queue(self, rate_mbps: float, datagram_bytes: int, hogs: int) -> int:
-        """The same without a budget, beside so many hogs."""
-        return self._queue(self.queue_turns * self.turn_us * hogs, rate_mbps, datagram_bytes)
+        """The same without a budget, beside so many hogs; without any, as beside one."""
+        return self._queue(self.queue_turns * self.turn_us * max(1, hogs), rate_mbps, datagram_bytes)
 
     def _queue(self, away_us: float, rate_mbps: float, datagram_bytes: int) -> int:
         return max(self.queue_min, math.ceil(away_us / 8 * rate_mbps / datagram_bytes))
