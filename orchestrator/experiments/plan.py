@@ -57,6 +57,8 @@ class Plan:
     """`scaled`: capacities in datagrams of which one is chosen with conventional I/O."""
     queue_rounds: int = 2
     """How often each is tried at each load."""
+    queue_close: float = 0.02
+    """Of capacities whose errors differ by no more than this, which is noise, the shortest is taken."""
 
     search_start_mbps: float = 500.0
     search_max_mbps: float = 9_000.0
