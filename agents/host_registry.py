@@ -19,8 +19,9 @@ ENDED_KEPT = 64
 RUNNING_LIMIT = 64
 ON_OUR_STACK = {"copy", "shipping"}
 NEED_A_MANAGER = {"source", "forwarder", "sink", "producer", "consumer", "relay", "server", "display"}
-MANAGER_PARAMS = ("backend", "queue_datagrams", "segmentation")
+MANAGER_PARAMS = ("backend", "queue_datagrams", "segmentation", "protection", "zeroing", "recycling")
 """Parameters of a workload that are meant for its host's manager as well."""
+MANAGER_DEFAULTS = {"backend": "auto", "segmentation": True, "protection": "cooperative", "recycling": True}
 
 
 class Workloads:
@@ -142,7 +143,7 @@ class Workloads:
                         f"params.{name}",
                     )
             return self._manager
-        self._manager_params = {"backend": "auto", "segmentation": True, **wanted}
+        self._manager_params = {**MANAGER_DEFAULTS, **wanted}
         self._manager_socket.unlink(missing_ok=True)  # a killed manager leaves its socket
         manager = self._launch("manager", "stack")
         self._manager = manager

@@ -12,27 +12,37 @@
 #include "cs.h"
 #include "fault.h"
 #include "process.h"
+#include "shield.h"
 
 struct cs_process cs_self;
 
 int cs_ask(struct cs_request *q, struct cs_reply *reply, int *fds)
 {
-    union {
-        char bytes[CMSG_SPACE(CS_REPLY_FDS * sizeof(int))];
-        struct cmsghdr align;
-    } control;
-    struct iovec iov = {reply, sizeof *reply};
-    struct msghdr message = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
     int none[CS_REPLY_FDS];
-    if (!fds)
-        fds = none;
-    for (int i = 0; i < CS_REPLY_FDS; i++)
+    return cs_ask_many(q, -1, reply, fds ? fds : none, CS_REPLY_FDS);
+}
+
+int cs_ask_many(struct cs_request *q, int pass, struct cs_reply *reply, int *fds, uint32_t room)
+{
+    union {
+        char bytes[CMSG_SPACE(CS_MAP_BATCH * sizeof(int))];
+        struct cmsghdr align;
+    } control = {0};
+    struct iovec iov = {q, sizeof *q};
+    struct msghdr message = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = CMSG_SPACE(sizeof pass)};
+    for (uint32_t i = 0; i < room; i++)
         fds[i] = -1;
     q->version = CS_LAYOUT_VERSION;
     CS_FAULT("ask.before");
-    if (send(cs_self.control, q, sizeof *q, MSG_NOSIGNAL) != sizeof *q)
+    control.align = (struct cmsghdr){CMSG_LEN(sizeof pass), SOL_SOCKET, SCM_RIGHTS};
+    memcpy(CMSG_DATA(&control.align), &pass, sizeof pass);
+    if (pass < 0)
+        message.msg_controllen = 0;
+    if (sendmsg(cs_self.control, &message, MSG_NOSIGNAL) != sizeof *q)
         return -EPIPE;
+    iov = (struct iovec){reply, sizeof *reply};
+    message.msg_controllen = CMSG_SPACE(room * sizeof *fds);
     ssize_t got;
     CS_FAULT("ask.sent");
     do
@@ -42,9 +52,44 @@ int cs_ask(struct cs_request *q, struct cs_reply *reply, int *fds)
         return -EPIPE; /* the manager is gone */
     CS_FAULT("ask.answered");
     struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+    if (room > 0 && c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
         memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
     return reply->error;
+}
+
+/* The pool is mapped once and the descriptor given up; who keeps the userfaultfd decides what can be seen there. */
+static int take_cover(void)
+{
+    struct cs_request q = {.call = CS_CALL_SHIELD};
+    struct cs_reply reply;
+    int userfault, err = cs_shield_map(cs_self.data_fd, (size_t)cs_self.pages * CS_PAGE_SIZE, &cs_self.data, &userfault);
+    close(cs_self.data_fd);
+    cs_self.data_fd = -1;
+    if (err < 0)
+        return err;
+    q.base = (uint64_t)(uintptr_t)cs_self.data;
+    err = cs_ask_many(&q, userfault, &reply, NULL, 0);
+    close(userfault);
+    return err;
+}
+
+/* Live by the rules of this host's pool. */
+static int take_up(const struct cs_reply *rules)
+{
+    int err = 0;
+    cs_self.protection = rules->protection;
+    cs_self.no_recycling = rules->no_recycling;
+    bool cooperative = rules->protection == CS_COOPERATIVE;
+    if ((!cooperative || rules->no_recycling) && !(cs_self.mapped = calloc(cs_self.pages, sizeof *cs_self.mapped)))
+        return -ENOMEM;
+    if (cooperative && rules->zeroing == CS_ZERO_EDGES &&
+        !(cs_self.extent = calloc(cs_self.pages, sizeof *cs_self.extent)))
+        return -ENOMEM;
+    if (rules->protection == CS_WRITE_REVOKED)
+        err = take_cover();
+    if (err == 0 && !cooperative)
+        err = cs_shield_calls(rules->protection == CS_WRITE_REVOKED);
+    return err;
 }
 
 static void forget(struct cs_open *e)
@@ -75,6 +120,8 @@ static void let_go(void)
     CS_FAULT("detach.hung_up");
     free(cs_self.owned);
     free(cs_self.from);
+    free(cs_self.mapped);
+    free(cs_self.extent);
     memset(&cs_self, 0, sizeof cs_self);
 }
 
@@ -134,19 +181,22 @@ int cs_attach(const char *manager_socket)
     if (err < 0)
         goto fail;
     CS_FAULT("attach.received");
-    cs_self.data_fd = fds[0];
-    cs_self.doorbell = fds[2];
+    cs_self.doorbell = fds[1];
+    cs_self.data_fd = fds[2];
     cs_self.pages = reply.pool_pages;
     cs_self.keep_pages = cs_self.pages / CS_KEEP_SHARE;
-    void *table = mmap(NULL, cs_table_bytes(cs_self.pages), PROT_READ, MAP_SHARED, fds[1], 0);
-    close(fds[1]);
+    void *table = mmap(NULL, cs_table_bytes(cs_self.pages), PROT_READ, MAP_SHARED, fds[0], 0);
+    close(fds[0]);
     cs_self.table = table == MAP_FAILED ? NULL : table;
     CS_FAULT("attach.mapped");
     cs_self.owned = calloc(cs_self.pages, sizeof *cs_self.owned);
     cs_self.from = calloc(cs_self.pages, sizeof *cs_self.from);
     if (cs_self.table && cs_self.owned && cs_self.from && cs_self.table->version == CS_LAYOUT_VERSION)
+        err = take_up(&reply);
+    else
+        err = -ENOMEM;
+    if (err == 0)
         return 0;
-    err = -ENOMEM;
 fail:
     cs_detach();
     return err;

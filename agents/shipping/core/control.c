@@ -65,6 +65,9 @@ void cs_control_accept(struct cs_manager *m)
         if (m->process[i] < 0) {
             m->process[i] = fd;
             m->life[i] = life;
+            m->shielded[i] = false;
+            if (m->pool.guard)
+                cs_guard_enter(m->pool.guard, (uint16_t)(i + 1));
             cs_count_set(m->attached, ++m->processes);
             return;
         }
@@ -89,6 +92,8 @@ void cs_control_drop(struct cs_manager *m, uint32_t process)
     m->processes--;
     CS_FAULT("manager.drop_hung_up");
     cs_count(m->reclaimed, cs_pool_reclaim(&m->pool, (uint16_t)(process + 1)));
+    if (m->pool.guard)
+        cs_guard_leave(&m->pool, (uint16_t)(process + 1));
     cs_count_set(m->attached, m->processes); /* who reads it finds all that was its given back */
     CS_FAULT("manager.drop_done");
 }
@@ -240,15 +245,53 @@ static int close_endpoint(struct cs_manager *m, uint32_t process, uint32_t index
     return 0;
 }
 
+static int attach(struct cs_manager *m, uint32_t process, struct cs_reply *reply, int *fds)
+{
+    const int ours[] = {m->pool.table_fd, m->doorbell, m->pool.data_fd};
+    reply->pool_pages = m->pool.pages;
+    reply->protection = m->protection;
+    reply->zeroing = m->zeroing;
+    reply->no_recycling = m->no_recycling;
+    /* where the library then shields its process, not a second time: that would get around it */
+    if (m->shielded[process] && m->protection == CS_WRITE_REVOKED)
+        return -EISCONN;
+    m->shielded[process] = true;
+    return cs_duplicate(fds, ours, m->pool.data_fd < 0 ? 2 : 3);
+}
+
+/* The container's owner wants to see it. */
+static int map(struct cs_manager *m, uint32_t process, const struct cs_request *q, struct cs_reply *reply, int *fds)
+{
+    int64_t page = cs_pool_check(&m->pool, q->map.cid, 0, 0, (uint16_t)(process + 1));
+    if (page < 0)
+        return (int)page;
+    if (!m->pool.guard)
+        return -ENOSYS;
+    int granted = cs_guard_grant(&m->pool, (uint32_t)page, q->map.from, (uint16_t)(process + 1), fds);
+    if (granted < 0)
+        return granted;
+    reply->granted = (uint32_t)granted;
+    return m->protection == CS_STRICT ? granted : 0;
+}
+
+/* *passed is what came with the request; whoever keeps it sets it to -1. */
+static int shield(struct cs_manager *m, uint32_t process, const struct cs_request *q, int *passed)
+{
+    int err = m->pool.guard ? cs_guard_adopt(&m->pool, (uint16_t)(process + 1), *passed, q->base) : -ENOSYS;
+    if (err == 0)
+        *passed = -1;
+    return err;
+}
+
 /* Descriptors in fds[0..result) are ours and closed after they were sent. */
-static int answer(struct cs_manager *m, uint32_t process, const struct cs_request *q, struct cs_reply *reply, int *fds)
+static int answer(struct cs_manager *m, uint32_t process, const struct cs_request *q, int *passed, struct cs_reply *reply,
+                  int *fds)
 {
     if (q->version != CS_LAYOUT_VERSION)
         return -EPROTO;
     switch (q->call) {
     case CS_CALL_ATTACH:
-        reply->pool_pages = m->pool.pages;
-        return cs_duplicate(fds, (const int[]){m->pool.data_fd, m->pool.table_fd, m->doorbell}, 3);
+        return attach(m, process, reply, fds);
     case CS_CALL_OPEN_UDP:
         return open_udp(m, process, q, reply, fds);
     case CS_CALL_CLOSE:
@@ -267,26 +310,53 @@ static int answer(struct cs_manager *m, uint32_t process, const struct cs_reques
         return cut(m, process, q, reply);
     case CS_CALL_FREE:
         return take_free(m, process, q);
+    case CS_CALL_MAP:
+        return map(m, process, q, reply, fds);
+    case CS_CALL_SHIELD:
+        return shield(m, process, q, passed);
     default:
         return -ENOSYS;
     }
+}
+
+/* Its bytes, or what recvmsg says. *passed: a descriptor that came with it, or -1; of more than one, the rest is closed by
+ * the kernel, for want of room. */
+static ssize_t take_request(int socket, struct cs_request *q, int *passed)
+{
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec iov = {q, sizeof *q};
+    struct msghdr message = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = CMSG_LEN(sizeof(int))};
+    ssize_t got = recvmsg(socket, &message, MSG_TRUNC | MSG_CMSG_CLOEXEC);
+    struct cmsghdr *c = got < 0 ? NULL : CMSG_FIRSTHDR(&message);
+    *passed = -1;
+    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
+        memcpy(passed, CMSG_DATA(c), sizeof *passed);
+    return got;
 }
 
 void cs_control_serve(struct cs_manager *m, uint32_t process)
 {
     struct cs_request q = {0};
     struct cs_reply reply = {0};
-    int fds[CS_REPLY_FDS], count;
-    ssize_t got = recv(m->process[process], &q, sizeof q, MSG_TRUNC);
+    int fds[CS_MAP_BATCH], count, passed;
+    ssize_t got = take_request(m->process[process], &q, &passed);
     if (got < 0 && errno == EAGAIN)
         return;
     if (got != sizeof q) { /* gone, or not one of us */
+        if (passed >= 0)
+            close(passed);
         cs_control_end(m, process);
         return;
     }
     cs_count(m->requests, 1);
     CS_FAULT("manager.asked");
-    count = answer(m, process, &q, &reply, fds);
+    count = answer(m, process, &q, &passed, &reply, fds);
+    if (passed >= 0)
+        close(passed);
     if (m->process[process] < 0)
         return;
     if (count < 0) {
