@@ -102,7 +102,14 @@ int cs_shield_calls(bool once)
         REFUSE,
         REFUSE_CALL(io_uring_setup), /* its registered buffers outlive mappings */
         REFUSE_CALL(io_uring_register),
-        REFUSE_CALL(vmsplice),
+        REFUSE_CALL(vmsplice), /* pipes and sockets hold on to pages, too */
+        REFUSE_CALL(splice),
+        REFUSE_CALL(sendfile),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_setsockopt, 0, 4),
+        LOAD(args[2]),
+        IF(SO_ZEROCOPY),
+        REFUSE,
+        ANSWER(SECCOMP_RET_ALLOW),
         REFUSE_CALL(io_setup),
         REFUSE_CALL(process_madvise),
         REFUSE_CALL(remap_file_pages),

@@ -45,6 +45,7 @@ PROMISED = {
         "map_it_twice",
         "keep_a_descriptor_of_it",
         "keep_it_in_a_pipe",
+        "keep_it_in_a_pipe_by_its_descriptor",
         "keep_it_by_O_PATH",
         "keep_it_registered_with_io_uring",
         "ask_to_map_what_it_gave_away",

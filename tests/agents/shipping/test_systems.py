@@ -199,7 +199,9 @@ def test_kernel_system_moves_data_unchanged(links: None, tmp_path: Path, system:
         check_unchanged(workload)
 
 
-STACKS = [(system, backend, "cooperative") for system in ("copy", "shipping") for backend in ("xdp", "packet")]
+STACKS = [
+    (system, backend, "cooperative") for system in ("copy", "shipping") for backend in ("xdp", "packet")
+]
 PROTECTED = [("copy", backend, tier) for backend in ("xdp", "packet") for tier in ("write-revoked", "strict")]
 
 

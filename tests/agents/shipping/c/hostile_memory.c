@@ -214,6 +214,23 @@ TEST(keep_it_by_O_PATH)
     hold_by_path();
 }
 
+TEST(keep_it_in_a_pipe_by_its_descriptor)
+{
+    int pipes[2];
+    uint8_t bytes[LOOK] = {0};
+    start_host_and_victim();
+    own_one();
+    bool cooperative = host.protection == CS_COOPERATIVE;
+    int fd = cooperative ? cs_self.data_fd : another_descriptor();
+    loff_t off = cooperative ? (loff_t)cs_cid_page((uint32_t)our.cid) * CS_PAGE_SIZE : 0;
+    CHECK_EQ(pipe(pipes), 0);
+    bool held = splice(fd, &off, pipes[1], NULL, LOOK, 0) == LOOK;
+    if (!cooperative)
+        close(fd);
+    bool got = give_it();
+    end_with(got, held && read(pipes[0], bytes, LOOK) == LOOK && are_theirs(bytes));
+}
+
 static void hold_in_a_pipe(void)
 {
     int pipes[2];
