@@ -18,8 +18,18 @@ ENDED_KEPT = 64
 """Ended workloads whose state can still be asked for."""
 RUNNING_LIMIT = 64
 ON_OUR_STACK = {"copy", "shipping"}
-NEED_A_MANAGER = {"source", "forwarder", "sink", "producer", "consumer", "relay", "server", "display"}
-MANAGER_PARAMS = ("backend", "queue_datagrams", "segmentation", "protection", "zeroing", "recycling")
+NEED_A_MANAGER = {
+    "source",
+    "forwarder",
+    "sink",
+    "producer",
+    "consumer",
+    "relay",
+    "server",
+    "display",
+    "copier",
+}
+MANAGER_PARAMS = ("backend", "queue_datagrams", "segmentation", "pages", "protection", "zeroing", "recycling")
 """Parameters of a workload that are meant for its host's manager as well."""
 MANAGER_DEFAULTS = {"backend": "auto", "segmentation": True, "protection": "cooperative", "recycling": True}
 

@@ -15,7 +15,7 @@ MAX_NAME = 63
 """Bytes in the name of a channel (cs_open_channel)."""
 LINE = 64
 """Bytes in a cache line: what is written and read is whole lines."""
-MAX_OPERATION = 16 << 20
+MAX_OPERATION = 32 << 20
 MAX_OPERATIONS_QUEUED = 1024
 OPERATIONS_QUEUED = 64
 FRAMES_QUEUED = 4

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from agents.copier import copier
 from agents.local_workloads import LOCAL_WORKLOADS
 from agents.shipping._shipping import ffi, lib
 from agents.workload_params import (
@@ -39,6 +40,8 @@ ZEROINGS = ("none", "edges", "all")
 """What of new memory is zeroed, from the least on; core/protection.h has one number before them."""
 HEADER_BYTES = 28
 """What a sink looks at of each datagram (TS_HEADER_BYTES)."""
+MAX_PAGES = 1 << 19
+"""Pages to allocate from: half of what identifiers can name, for the interfaces take some as well."""
 BIN_NS = 10_000_000
 """Width of the sink's bins of arrivals (TS_BIN_NS)."""
 
@@ -109,6 +112,7 @@ def manager(library: Library, system: str, params: dict[str, Any]) -> dict[str, 
     config.backend = one_of(params, "backend", "auto", ("auto", "xdp", "packet")).encode()
     config.queue = whole(params, "queue_datagrams", 1024, 1, MAX_QUEUE)
     config.segmentation = one_of(params, "segmentation", True, (True, False))
+    config.pages = whole(params, "pages", 4096, 1024, MAX_PAGES)
     protection = one_of(params, "protection", PROTECTIONS[0], PROTECTIONS)
     zeroings = ZEROINGS if protection == PROTECTIONS[0] else ZEROINGS[1:]  # its pages may not show old data
     zeroing = one_of(params, "zeroing", zeroings[0], zeroings)
@@ -147,6 +151,7 @@ WORKLOADS: dict[str, Callable[[Library, str, dict[str, Any]], dict[str, Any]]] =
     "sink": sink,
     "manager": manager,
     "hog": hog,
+    "copier": copier,
     **LOCAL_WORKLOADS,
 }
 

@@ -7,6 +7,7 @@ Reference, with what is protected from whom: docs/python-api.md. The calls thems
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import ipaddress
 import math
@@ -18,7 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from agents.shipping._shipping import ffi, lib
-from agents.shipping.calls import OwnershipError, call, failure
+from agents.shipping.calls import OwnershipError, call, enter, failure, leave
 from agents.shipping.containers import Container
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["Attachment", "Container", "Endpoint", "OwnershipError", "attach"]
 
 Address = tuple[str, int]
+
+# Looked up once: in a call that takes a microsecond, a look into the library's names shows.
+_alloc, _read, _write_one = lib.cs_alloc, lib.cs_read, lib.ts_write_one
+_PAGE, _MAPALL, _MAPNOW, _DONTWAIT = lib.CS_PAGE_SIZE, lib.CS_MAPALL, lib.CS_MAPNOW, lib.CS_DONTWAIT
+_address = ffi.new("void *[1]")  # of the container just allocated, until `leave`
 
 
 def attach(manager_socket: str | os.PathLike[str]) -> Attachment:
@@ -104,6 +110,36 @@ class Attachment:
         self._check("look at a frame buffer")
         return View(name)
 
+    def open_file(
+        self, file: str | os.PathLike[str] | int, flags: int = os.O_RDONLY, timeout: float | None = None
+    ) -> Endpoint:
+        """A regular file, read from or written to front to back; this process opens it, not the manager.
+
+        `file`: a path, or the descriptor of an open file, which is used from where it stands and stays as it
+        is. `flags`: as for os.open; os.O_RDONLY, or os.O_WRONLY with os.O_CREAT, O_TRUNC, ... A read at the
+        end returns no containers. A write is accepted before it is done: what then fails is raised by a later
+        `write` and by `close`, which waits until all is written. `timeout`: as for `open_udp`.
+        Raises OSError as os.open does, and EISDIR or EINVAL for what is no regular file; ValueError.
+        """
+        self._check("open a file")
+        writes = flags & os.O_ACCMODE == os.O_WRONLY
+        if flags & os.O_ACCMODE == os.O_RDWR or (writes and flags & os.O_APPEND):
+            raise ValueError(f"flags {flags:#o} for a file; O_RDONLY or O_WRONLY expected, without O_APPEND")
+        name = f"file {os.fsdecode(file)}" if not isinstance(file, int) else f"file descriptor {file}"
+        if "\0" in name:
+            raise ValueError(f"the path of a file has a null byte in it: {file!r}")
+        if isinstance(file, int):
+            fd = call(lib.cs_adopt_file, file, flags, _milliseconds(timeout))
+        else:
+            fd = call(lib.cs_open_file, os.fsencode(file), flags, _milliseconds(timeout))
+        if fd == -errno.EINVAL:
+            raise OSError(errno.EINVAL, f"open {name}: it is no regular file")
+        if fd == -errno.EPERM:
+            raise PermissionError(errno.EPERM, f"open {name}: {os.strerror(errno.EPERM)}")
+        endpoint = self._opened(fd, name, timeout)
+        endpoint._writes_file = writes
+        return endpoint
+
     def alloc(self, size: int, map: bool = False) -> Container:
         """A new container of at least `size` bytes, its window on the first `size`; what is in it may be
         left over from its last owner (docs/protection.md).
@@ -111,25 +147,33 @@ class Attachment:
         Raises OSError with ENOBUFS (no free pages) or EINVAL (more bytes than the pool has, or none).
         """
         self._check("allocate a container")
-        address = ffi.new("void *[1]")
-        cid = call(lib.cs_alloc, size, address, lib.CS_MAPNOW if map else 0)
+        enter()
+        try:
+            cid = _alloc(size, _address, _MAPNOW if map else 0)
+            address = _address[0]
+        finally:
+            leave()
         if cid < 0:
             raise failure(-cid, f"allocate a container of {size} bytes")
-        pages = -(-size // lib.CS_PAGE_SIZE)
-        return Container(self._owned, cid, 0, size, pages * lib.CS_PAGE_SIZE, address[0])
+        return Container(self._owned, cid, 0, size, -(-size // _PAGE) * _PAGE, address)
 
     def close(self) -> None:
         """Detach: endpoints are closed and the manager takes back all containers.
 
         Raises BufferError, and stays attached, while NumPy arrays or slices over a container exist: their
-        memory would be gone.
+        memory would be gone. Raises OSError, detached all the same, when closing an endpoint does: a file of
+        which not all could be written.
         """
         if not self._attached:
             return
         for container in self._owned.values():
             container.release_views()
-        for endpoint in list(self._endpoints):
-            endpoint.close()
+        with contextlib.ExitStack() as closing:  # all of it, whatever raises; the last first
+            closing.callback(self._detach)
+            for endpoint in self._endpoints:
+                closing.callback(endpoint.close)
+
+    def _detach(self) -> None:
         call(lib.cs_detach)
         self._attached = False
         for container in list(self._owned.values()):
@@ -164,6 +208,7 @@ class Endpoint:
         self._host = host
         self._fd = fd  # the library's; -1: closed
         self._timeout = timeout
+        self._writes_file = False
         self._reading = False  # a task is in read_async,
         self._reader: asyncio.Future[None] | None = None  # and sleeps on this
         # One descriptor for both things that end a wait: a message, and the manager's end.
@@ -171,6 +216,7 @@ class Endpoint:
         self._poll.register(fd, select.EPOLLIN)
         self._poll.register(lib.cs_manager_fd(), 0)  # only its hanging up
         host._endpoints.add(self)
+        self._make_room(1)  # nobody else has it yet
 
     def read(self, size: int, max_containers: int, map: bool = False, wait: bool = True) -> list[Container]:
         """The next message: at most `size` bytes in at most `max_containers` containers, this process's from
@@ -180,24 +226,41 @@ class Endpoint:
         Raises TimeoutError, BlockingIOError (with wait=False, nothing there), BrokenPipeError (the manager
         has gone) and other OSErrors. A signal's handler runs while it waits, and the wait goes on after it.
         """
-        # four arrays of int behind each other: identifiers, offsets, lengths, sizes
-        numbers = ffi.new("int[]", 4 * max_containers)
-        addresses = ffi.new("void *[]", max_containers) if map else ffi.NULL
-        parts = [numbers + i * max_containers for i in range(4)]
-        args = ffi.new("struct cs_args *", [*parts, addresses])
-        options = (lib.CS_MAPALL if map else 0) | (0 if wait else lib.CS_DONTWAIT)
+        options = (_MAPALL if map else 0) | (0 if wait else _DONTWAIT)
         started = time.monotonic()
-        while (count := call(lib.cs_read, self._fd, size, max_containers, args, options)) == -errno.EINTR:
+        while True:
+            enter()
+            try:
+                if max_containers > self._room:
+                    self._make_room(max_containers)
+                count = _read(self._fd, size, max_containers, self._args, options)
+                if count == 1:
+                    return [self._container(0)]
+                if count > 0:
+                    return [self._container(i) for i in range(count)]
+            finally:
+                leave()
+            if count != -errno.EINTR:
+                break
             if self._timeout is not None and time.monotonic() - started >= self._timeout:
                 count = -errno.ETIMEDOUT
                 break
         if count < 0:
             raise failure(-count, f"read from {self.name}")
-        owned, (cids, offsets, lengths, sizes) = self._host._owned, parts
-        return [
-            Container(owned, cids[i], offsets[i], lengths[i], sizes[i], addresses[i] if map else ffi.NULL)
-            for i in range(count)
-        ]
+        return []
+
+    def _make_room(self, containers: int) -> None:
+        """Arrays for a read of so many, kept: making them costs more than reading. Only between `enter` and
+        `leave`: another thread may be reading into the old ones."""
+        self._numbers = [ffi.new("int[]", containers) for _ in range(4)]
+        self._addresses = ffi.new("void *[]", containers)
+        self._args = ffi.new("struct cs_args *", [*self._numbers, self._addresses])
+        self._room = containers
+
+    def _container(self, i: int) -> Container:
+        """The one that was read as number i, before anybody else may read."""
+        cids, offsets, lengths, sizes = self._numbers
+        return Container(self._host._owned, cids[i], offsets[i], lengths[i], sizes[i], self._addresses[i])
 
     async def read_async(self, size: int, max_containers: int, map: bool = False) -> list[Container]:
         """`read` that lets the event loop run while it waits, for as long as it takes (`asyncio.timeout`).
@@ -235,11 +298,20 @@ class Endpoint:
         wait=False, no room), BrokenPipeError; OSError with EDESTADDRREQ (no remote) or EINVAL (none, one
         twice, or more than it can ever take).
         """
-        cids = ffi.new("int[]", [container.release_views() for container in containers])
-        offsets = ffi.new("int[]", [container.offset for container in containers])
-        lengths = ffi.new("int[]", [container.length for container in containers])
-        options = 0 if wait else lib.CS_DONTWAIT
-        error = call(lib.cs_write, self._fd, len(containers), cids, offsets, lengths, options)
+        options = 0 if wait else _DONTWAIT
+        if len(containers) == 1:
+            (container,) = containers
+            cid = container.release_views()
+            enter()
+            try:
+                error = _write_one(self._fd, cid, container._offset, container._length, options)
+            finally:
+                leave()
+        else:
+            cids = ffi.new("int[]", [container.release_views() for container in containers])
+            offsets = ffi.new("int[]", [container._offset for container in containers])
+            lengths = ffi.new("int[]", [container._length for container in containers])
+            error = call(lib.cs_write, self._fd, len(containers), cids, offsets, lengths, options)
         if error < 0:
             raise failure(-error, f"write to {self.name}")
         for container in containers:
@@ -262,7 +334,10 @@ class Endpoint:
         return -1 if self._poll.closed else self._poll.fileno()
 
     def close(self) -> None:
-        """What was written is still sent; what was not read is lost. A second time does nothing."""
+        """What was written is still sent; what was not read is lost. A second time does nothing.
+
+        Of a written file: waits until all is written, and raises the first OSError that there was.
+        """
         if self._fd < 0:
             return
         while (error := call(lib.cs_close, self._fd)) == -errno.EINTR:
@@ -271,7 +346,8 @@ class Endpoint:
         self._wake()
         self._poll.close()
         self._host._endpoints.discard(self)
-        if error < 0 and error != -errno.EPIPE:  # without its manager it is closed all the same
+        # Without its manager it is closed all the same, but what was written to a file may not be there.
+        if error < 0 and (error != -errno.EPIPE or self._writes_file):
             raise failure(-error, f"close {self.name}")
 
     def __enter__(self) -> Self:

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 _in_library = threading.Lock()
+_acquire, leave = _in_library.acquire, _in_library.release
 
 _REASONS = {
     errno.EPERM: "a container that is not this process's",
-    errno.EBADF: "it is closed",
+    errno.EBADF: "it is closed, or not open for that",
     errno.EAGAIN: "it would have to wait",
     errno.ETIMEDOUT: "the time-out has passed",
     errno.EPIPE: "the manager has gone, or does not serve this process",
@@ -24,7 +25,7 @@ _REASONS = {
     errno.EADDRNOTAVAIL: "no interface of this host has the local address",
     errno.EADDRINUSE: "the local port is taken",
     errno.ENETUNREACH: "the remote address is not on the interface's network",
-    errno.ENOSPC: "the host has no room for another of that kind",
+    errno.ENOSPC: "no space left: a full disk, or a host that has as many of that kind as it can",
     errno.EOPNOTSUPP: "a device of that kind cannot do that",
     errno.EMFILE: "too many endpoints are open",
 }
@@ -47,9 +48,15 @@ def call(function: Callable[..., Any], *arguments: object) -> int:
     The library is used from one thread at a time (include/cs.h): a call while another thread is in one
     raises RuntimeError, where waiting for it could be for ever.
     """
-    if not _in_library.acquire(blocking=False):
-        raise RuntimeError("another thread is in a call of the library, which is used by one at a time")
+    enter()
     try:
         return function(*arguments)  # type: ignore[no-any-return]
     finally:
-        _in_library.release()
+        leave()
+
+
+def enter() -> None:
+    """Before a call, and `leave` after it: where the cost of `call` shows, or where what the C function fills
+    has to be looked at before another thread's call. Raises RuntimeError."""
+    if not _acquire(False):
+        raise RuntimeError("another thread is in a call of the library, which is used by one at a time")

@@ -8,7 +8,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from agents.shipping._shipping import ffi, lib
-from agents.shipping.calls import call, failure
+from agents.shipping.calls import call, enter, failure, leave
+
+_buffer, _free_one, _NULL = ffi.buffer, lib.ts_free_one, ffi.NULL
 
 
 class Container:
@@ -80,14 +82,16 @@ class Container:
         The same view until it is released or the window moves. For NumPy: `np.asarray(container.view())`.
         Raises OwnershipError, OSError where the pool cannot be mapped.
         """
-        cid = self.cid
+        cid = self._cid
+        if cid == 0:
+            self._check()
         if self._view is not None:
             try:
                 len(self._view)
                 return self._view
             except ValueError:  # its holder has released it
                 self._view = None
-        if self._address == ffi.NULL:
+        if self._address == _NULL:
             addresses = ffi.new("void *[1]")
             error = call(lib.cs_map, 1, ffi.new("int[1]", [cid]), addresses, 0)
             if error < 0:
@@ -95,9 +99,11 @@ class Container:
             self._address = addresses[0]
         memory = self._memory() if self._memory is not None else None
         if memory is None:
-            memory = ffi.buffer(self._address, self._size)
+            memory = _buffer(self._address, self._size)
             self._memory = weakref.ref(memory)
-        self._view = memoryview(memory)[self._offset : self._offset + self._length]
+        self._view = memoryview(memory)
+        if self._length != self._size:
+            self._view = self._view[self._offset : self._offset + self._length]
         return self._view
 
     def unmap(self) -> None:
@@ -106,7 +112,7 @@ class Container:
         error = call(lib.cs_unmap, 1, ffi.new("int[1]", [cid]))
         if error < 0:
             raise failure(-error, "unmap a container")
-        self._address = ffi.NULL
+        self._address = _NULL
 
     def free(self) -> None:
         """Give it back to the pool.
@@ -114,7 +120,11 @@ class Container:
         Raises OwnershipError, BufferError; BrokenPipeError when the manager has gone, and the pool with it.
         """
         cid = self.release_views()
-        error = call(lib.cs_free, 1, ffi.new("int[1]", [cid]))
+        enter()
+        try:
+            error = _free_one(cid)
+        finally:
+            leave()
         if error < 0:
             raise failure(-error, "free a container")
         self.forget()
@@ -124,25 +134,27 @@ class Container:
 
         Raises OwnershipError, BufferError.
         """
-        cid = self.cid
-        try:
-            if self._view is not None:
-                self._view.release()
-                self._view = None
-            if self._memory is not None and self._memory() is not None:
-                raise BufferError
-        except BufferError:
-            raise BufferError(
-                "NumPy arrays or slices of the container's view still exist: delete them first"
-            ) from None
-        self._memory = None
-        return cid
+        if self._cid == 0:
+            self._check()
+        if self._memory is not None:  # there was a view
+            try:
+                if self._view is not None:
+                    self._view.release()
+                    self._view = None
+                if self._memory() is not None:
+                    raise BufferError
+            except BufferError:
+                raise BufferError(
+                    "NumPy arrays or slices of the container's view still exist: delete them first"
+                ) from None
+            self._memory = None
+        return self._cid
 
     def forget(self) -> None:
         """It is somebody else's now."""
         del self._owned[self._cid]
         self._cid = 0
-        self._address = ffi.NULL
+        self._address = _NULL
 
     def _check(self) -> None:
         if self._cid == 0:

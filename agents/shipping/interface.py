@@ -36,6 +36,8 @@ int cs_map(int count, const int *cids, void **addrs, int options);
 int cs_unmap(int count, const int *cids);
 int cs_alloc(int size, void **addr, int options);
 int cs_free(int count, const int *cids);
+int ts_write_one(int fd, int cid, int off, int len, int options);
+int ts_free_one(int cid);
 int cs_attach(const char *manager_socket);
 void cs_detach(void);
 int cs_manager_fd(void);
@@ -48,6 +50,10 @@ int cs_view_framebuffer(const char *name);
 int cs_read_frame(int view, struct cs_framebuffer *geometry, uint64_t *number, void *pixels, size_t bytes);
 int cs_open_udp(uint32_t local, uint16_t local_port, uint32_t remote, uint16_t remote_port, int queue,
                 int timeout_ms);
+int cs_open_file(const char *path, int flags, int timeout_ms);
+int cs_adopt_file(int file, int flags, int timeout_ms);
+enum cs_file_how { CS_FILE_DIRECT, CS_FILE_URING, ... };
+int cs_file_how(int fd);
 int cs_close(int fd);
 int cs_ready(int fd);
 
@@ -75,6 +81,12 @@ struct ts_source_result {
 };
 struct ts_forwarder_config { struct io_config in, out; };
 struct ts_forwarder_result { uint64_t received, sent, dropped, batches, bytes, busy_ns; };
+struct ts_copier_config {
+    const char *source, *target, *manager_socket; uint32_t operation_bytes;
+};
+struct ts_copier_result { uint64_t bytes, operations, t0_ns, t1_ns, synced_ns, busy_ns; int how; };
+int ts_copier(const struct ts_copier_config *config, struct ts_control *control,
+              struct cs_counters *counters, struct ts_copier_result *result);
 struct ts_range { uint64_t first, last; };
 struct ts_sink_config { struct io_config io; uint32_t flow; };
 struct ts_sink_result {
@@ -123,6 +135,17 @@ SOURCE = """
 #include "io_system.h"
 #include "../core/manager.h"
 #include "../workloads/workloads.h"
+
+/* For one container, so that Python need not make arrays: they cost more than the call. */
+static int ts_write_one(int fd, int cid, int off, int len, int options)
+{
+    return cs_write(fd, 1, &cid, &off, &len, options);
+}
+
+static int ts_free_one(int cid)
+{
+    return cs_free(1, &cid);
+}
 
 static int ts_manager(struct cs_manager *m, struct ts_control *control)
 {

@@ -26,6 +26,7 @@ from typing import Any
 
 from agents.client import Machine
 from agents.errors import AgentError
+from benchmarks._plan import planned
 from benchmarks.forwarding import signals
 from benchmarks.forwarding.raw import RawError, Way, build
 from benchmarks.forwarding.trial import FRAMES, RAW, SHIPPING, SYSTEMS, Found, Load, run_trial, way_through
@@ -59,13 +60,8 @@ Failures = (TrialFailed, RawError, AgentError)
 
 def main(options: dict[str, Any], report: Report) -> dict[str, Any]:
     """Run the benchmark as the command line asks for it: `quick`, `trials`."""
-    quick = bool(options.get("quick"))
-    return run(
-        options.get("trials") or (QUICK_TRIALS if quick else TRIALS),
-        QUICK_SIZES if quick else SIZES,
-        QUICK_SECONDS if quick else SECONDS,
-        report,
-    )
+    full, quick = (TRIALS, SIZES, SECONDS), (QUICK_TRIALS, QUICK_SIZES, QUICK_SECONDS)
+    return run(*planned(options, full, quick), report)
 
 
 def run(trials: int, sizes: Sequence[int], seconds: float, report: Report) -> dict[str, Any]:

@@ -8,22 +8,18 @@ where a forwarder of Transship runs: same CPU, same share against each hog.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-import os
 import signal
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agents.processes import Child, Lines, ending, tail_of
+from benchmarks._compiled import CompileError, compiled
 from topologies.builder.netns import NETNS_DIR
 from topologies.cgroups import HostCgroup
 
 SOURCE = Path(__file__).with_name("raw.c")
-FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra")
-LIBRARIES = ("-lxdp", "-lbpf")
 START_S, STOP_S = 20.0, 5.0
 
 
@@ -33,27 +29,10 @@ class RawError(RuntimeError):
 
 def build(cache: Path) -> Path:
     """The program, from `cache` if it was made from this very source. Raises RawError."""
-    words = " ".join((*FLAGS, *LIBRARIES)).encode()
-    program = cache / f"forwarding-raw-{hashlib.sha256(words + SOURCE.read_bytes()).hexdigest()[:16]}"
-    if program.exists():
-        return program
-    cache.mkdir(parents=True, exist_ok=True)
-    fresh = program.with_suffix(f".{os.getpid()}")
     try:
-        done = subprocess.run(
-            ["cc", *FLAGS, "-o", str(fresh), str(SOURCE), *LIBRARIES],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise RawError(f"cannot compile {SOURCE.name}: {done.stderr.strip()}")
-        fresh.replace(program)  # whoever runs the old one keeps it
-    except OSError as error:
-        raise RawError(f"cannot compile {SOURCE.name}: {error}") from error
-    finally:
-        fresh.unlink(missing_ok=True)
-    return program
+        return compiled("forwarding-raw", [SOURCE], cache)
+    except CompileError as error:
+        raise RawError(str(error)) from error
 
 
 @dataclass(frozen=True)

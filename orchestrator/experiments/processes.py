@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +14,8 @@ from agents.errors import AgentError
 
 log = logging.getLogger(__name__)
 
+LOOK_S = 20.0
+"""An agent lets nobody wait much longer than this at once."""
 STOP_S = 10.0
 """An agent kills a workload that does not stop after 3 s; what takes longer than this is given up."""
 
@@ -48,6 +51,14 @@ class Processes:
         """A workload's state, `wait_s` as in `Machine.workload`. Raises Died when it has failed."""
         state = await self._machine.workload(self._lab, self._hosts[workload], workload, wait_s=wait_s)
         return self._good(workload, state)
+
+    async def ended(self, workload: str, within_s: float) -> None:
+        """Waits until a workload is done. Raises Died when it failed, TrialFailed when it takes longer."""
+        deadline = time.monotonic() + within_s
+        while (left := deadline - time.monotonic()) > 0:
+            if (await self.look(workload, wait_s=min(left, LOOK_S)))["state"] == "done":
+                return
+        raise TrialFailed(f"{self._names[workload]} did not end within {within_s:g} s")
 
     async def finish(self, workload: str) -> dict[str, Any]:
         """Stops a workload (one that is done stays so) and returns its final state, which has a result.

@@ -45,6 +45,7 @@ class FakeMachine:
     ) -> None:
         self.capacity = capacity
         self.rate = rate
+        self.busy = 0.9
         self.speed = speed
         self.vanish: set[int] = set()
         self.duplicate: set[int] = set()
@@ -112,7 +113,11 @@ class FakeMachine:
     async def host_counters(self, lab: str, host: str) -> dict[str, int]:
         self._called(f"host_counters {lab} {host}")
         found = self._host(lab, host)
-        return {"cpu.io_usec": 0, "hogs.running": found.hogs[host], **found.hosts[host]}
+        return {
+            "cpu.io_usec": int(time.monotonic() * 1e6 * self.busy),
+            "hogs.running": found.hogs[host],
+            **found.hosts[host],
+        }
 
     async def start(self, lab: str, host: str, spec: Mapping[str, Any]) -> str:
         self._called(f"start {lab} {host} {spec['workload']} {spec['system']}")
@@ -141,6 +146,7 @@ class FakeMachine:
     async def workload(self, lab: str, host: str, workload_id: str, wait_s: float = 0.0) -> Json:
         self._called(f"workload {lab} {host} {workload_id}")
         workload = self._workload(lab, host, workload_id)
+        assert 0 <= wait_s <= 30, "as a real agent has it"
         if wait_s > 0 and workload.look()["state"] == "running":
             ends = wait_s if workload.ends is None else workload.ends - time.monotonic()
             await asyncio.sleep(min(wait_s, max(ends, 0.0)))

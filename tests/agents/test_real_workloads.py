@@ -115,3 +115,17 @@ async def test_what_a_workload_refuses_is_told_in_its_words(path: Path) -> None:
     with pytest.raises(AgentError, match=r"one of linux, .*expected") as caught:
         await path.start("sink", "sink", "carrier-pigeon", local=path.at("sink", "ring-b"), flow=1)
     assert caught.value.status == 422
+
+
+async def test_processes_of_one_host_use_its_manager_for_their_channel(path: Path) -> None:
+    client = path.client
+    common: dict[str, Any] = {"channel": "local", "verify": True, "total_bytes": 64 << 17, "cpu": 0}
+    reader = await client.start(LAB, "sink", {"workload": "consumer", "system": "copy", "params": common})
+    spec = {"workload": "producer", "system": "shipping", "params": common}
+    writer = await client.start(LAB, "sink", spec)
+    read = await client.workload(LAB, "sink", reader, wait_s=20)
+    assert read["state"] == "done", read
+    assert (read["result"]["operations"], read["result"]["mismatches"]) == (64, 0)
+    written = await client.workload(LAB, "sink", writer, wait_s=20)
+    assert written["result"]["bytes"] == 64 << 17
+    assert written["manager"]["pid"] == read["manager"]["pid"]

@@ -9,52 +9,41 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../net/frame.h"
 #include "cs.h"
 #include "fault.h"
+#include "messages.h"
 #include "process.h"
 #include "shield.h"
 
 struct cs_process cs_self;
 
-int cs_ask(struct cs_request *q, struct cs_reply *reply, int *fds)
+int cs_ask_many(struct cs_request *q, const int *given, int count, struct cs_reply *reply, int *fds, int room)
 {
-    int none[CS_REPLY_FDS];
-    return cs_ask_many(q, -1, reply, fds ? fds : none, CS_REPLY_FDS);
-}
-
-int cs_ask_many(struct cs_request *q, int pass, struct cs_reply *reply, int *fds, uint32_t room)
-{
-    union {
-        char bytes[CMSG_SPACE(CS_MAP_BATCH * sizeof(int))];
-        struct cmsghdr align;
-    } control = {0};
-    struct iovec iov = {q, sizeof *q};
-    struct msghdr message = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = CMSG_SPACE(sizeof pass)};
-    for (uint32_t i = 0; i < room; i++)
-        fds[i] = -1;
+    ssize_t got;
     q->version = CS_LAYOUT_VERSION;
     CS_FAULT("ask.before");
-    control.align = (struct cmsghdr){CMSG_LEN(sizeof pass), SOL_SOCKET, SCM_RIGHTS};
-    memcpy(CMSG_DATA(&control.align), &pass, sizeof pass);
-    if (pass < 0)
-        message.msg_controllen = 0;
-    if (sendmsg(cs_self.control, &message, MSG_NOSIGNAL) != sizeof *q)
+    if (!cs_message_send(cs_self.control, q, sizeof *q, given, count))
         return -EPIPE;
-    iov = (struct iovec){reply, sizeof *reply};
-    message.msg_controllen = CMSG_SPACE(room * sizeof *fds);
-    ssize_t got;
     CS_FAULT("ask.sent");
     do
-        got = recvmsg(cs_self.control, &message, MSG_CMSG_CLOEXEC);
+        got = cs_message_receive(cs_self.control, reply, sizeof *reply, fds, room);
     while (got < 0 && errno == EINTR);
     if (got != sizeof *reply)
         return -EPIPE; /* the manager is gone */
     CS_FAULT("ask.answered");
-    struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-    if (room > 0 && c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-        memcpy(fds, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
     return reply->error;
+}
+
+int cs_ask_with(struct cs_request *q, const int *given, int count, struct cs_reply *reply, int *fds)
+{
+    int none[CS_REPLY_FDS];
+    return cs_ask_many(q, given, count, reply, fds ? fds : none, CS_REPLY_FDS);
+}
+
+int cs_ask(struct cs_request *q, struct cs_reply *reply, int *fds)
+{
+    return cs_ask_with(q, NULL, 0, reply, fds);
 }
 
 /* The pool is mapped once and the descriptor given up; who keeps the userfaultfd decides what can be seen there. */
@@ -68,7 +57,7 @@ static int take_cover(void)
     if (err < 0)
         return err;
     q.base = (uint64_t)(uintptr_t)cs_self.data;
-    err = cs_ask_many(&q, userfault, &reply, NULL, 0);
+    err = cs_ask_with(&q, &userfault, 1, &reply, NULL);
     close(userfault);
     return err;
 }
@@ -207,7 +196,7 @@ int cs_manager_fd(void)
     return cs_self.attached ? cs_self.control : -ENOTCONN;
 }
 
-int cs_open_endpoint(struct cs_request *q, struct cs_open as)
+int cs_open_endpoint_with(struct cs_request *q, const int *given, int count, struct cs_open as)
 {
     struct cs_reply reply;
     int fds[CS_REPLY_FDS], err;
@@ -218,7 +207,7 @@ int cs_open_endpoint(struct cs_request *q, struct cs_open as)
         i++;
     if (i == CS_OPEN_MAX)
         return -EMFILE;
-    if ((err = cs_ask(q, &reply, fds)) < 0)
+    if ((err = cs_ask_with(q, given, count, &reply, fds)) < 0)
         return err;
     CS_FAULT("open.received");
     struct cs_open *e = &cs_self.open[i];
@@ -241,6 +230,7 @@ int cs_open_endpoint(struct cs_request *q, struct cs_open as)
     *e = as;
     e->fd = fds[1];
     e->number = reply.opened.endpoint;
+    e->how = (int)reply.opened.how;
     e->memory = memory;
     e->bytes = bytes;
     cs_ring_init(&e->rx, memory, reply.opened.rx_capacity);
@@ -254,10 +244,15 @@ int cs_open_endpoint(struct cs_request *q, struct cs_open as)
     return e->fd;
 }
 
+int cs_open_endpoint(struct cs_request *q, struct cs_open as)
+{
+    return cs_open_endpoint_with(q, NULL, 0, as);
+}
+
 int cs_open_udp(uint32_t local, uint16_t local_port, uint32_t remote, uint16_t remote_port, int queue, int timeout_ms)
 {
     struct cs_request q = {.call = CS_CALL_OPEN_UDP, .udp = {local, remote, local_port, remote_port, (uint32_t)queue}};
-    return cs_open_endpoint(&q, (struct cs_open){.timeout_ms = timeout_ms, .has_peer = remote != 0});
+    return cs_open_endpoint(&q, (struct cs_open){.timeout_ms = timeout_ms, .has_peer = remote != 0, .most = CS_DATAGRAM_PARTS});
 }
 
 int cs_open_channel(const char *name, int queue, int timeout_ms)
@@ -268,7 +263,8 @@ int cs_open_channel(const char *name, int queue, int timeout_ms)
     if (strlen(name) >= sizeof q.channel.name)
         return -ENAMETOOLONG;
     strcpy(q.channel.name, name);
-    return cs_open_endpoint(&q, (struct cs_open){.timeout_ms = timeout_ms, .has_peer = true, .channel = true});
+    return cs_open_endpoint(&q, (struct cs_open){
+                                    .timeout_ms = timeout_ms, .has_peer = true, .channel = true, .most = CS_CHANNEL_PARTS});
 }
 
 int cs_close(int fd)
@@ -281,7 +277,11 @@ int cs_close(int fd)
         return -EBADF;
     cs_flush();
     CS_FAULT("close.flushed");
-    if (e->write_only && (late = cs_wait_done(e)) == -EINTR)
+    if (e->write_only)
+        late = cs_wait_done(e);
+    else if (e->file == CS_FILE_WRITES)
+        late = cs_file_finish(e);
+    if (late == -EINTR)
         return late;
     if (e->rest.cid)
         cs_keep((struct cs_spare){e->rest.cid, cs_pages_of(e->rest.cid), 0});
@@ -289,5 +289,5 @@ int cs_close(int fd)
     forget(e);
     CS_FAULT("close.forgotten");
     err = cs_ask(&q, &reply, NULL);
-    return err < 0 ? err : late;
+    return late < 0 ? late : err;
 }

@@ -133,17 +133,22 @@ int cs_read(int fd, int size, int maxcon, struct cs_args *args, int options)
         return -EBADF;
     if (e->write_only)
         return -EOPNOTSUPP;
-    if (size < (e->channel ? 1 : 0) || maxcon <= 0 || !args || !args->cids)
+    bool whole = !e->channel && !e->file; /* messages, not a stream */
+    if (size < (whole ? 0 : 1) || maxcon <= 0 || !args || !args->cids)
         return -EINVAL;
     if (options & CS_MAPALL && (err = cs_map_pool()) < 0)
+        return err;
+    if (e->file && (err = cs_file_ask(e, size, options)) < 0)
         return err;
     int64_t ready = cs_wait_readable(e, options);
     if (ready <= 0)
         return (int)ready;
     CS_FAULT("read.begun");
+    if (e->file && (err = cs_file_status(e)) <= 0)
+        return err;
     if (options & CS_MAPALL && cs_self.mapped && (err = map_ahead(e, ready, maxcon)) < 0)
         return err;
-    return (e->channel ? read_message : read_datagram)(e, ready, size, maxcon, args, options);
+    return (whole ? read_datagram : read_message)(e, ready, size, maxcon, args, options);
 }
 
 static int check_extents(int count, const int *cids, const int *offs, const int *lens)
@@ -166,9 +171,11 @@ int cs_write(int fd, int count, const int *cids, const int *offs, const int *len
     int err;
     if (!e)
         return -EBADF;
+    if (e->file == CS_FILE_READS)
+        return -EBADF;
     if (!e->has_peer)
         return -EDESTADDRREQ;
-    if (count <= 0 || (uint32_t)count > e->tx.capacity || (e->channel && count > CS_CHANNEL_PARTS) || !cids)
+    if (count <= 0 || (uint32_t)count > e->tx.capacity || (e->most && (uint32_t)count > e->most) || !cids)
         return -EINVAL;
     if (e->back.shared)
         cs_return_recycled(e);

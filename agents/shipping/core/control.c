@@ -13,6 +13,7 @@
 
 #include "fault.h"
 #include "manager.h"
+#include "messages.h"
 #include "protocol.h"
 
 #ifndef SO_PEERPIDFD
@@ -274,17 +275,18 @@ static int map(struct cs_manager *m, uint32_t process, const struct cs_request *
     return m->protection == CS_STRICT ? granted : 0;
 }
 
-/* *passed is what came with the request; whoever keeps it sets it to -1. */
-static int shield(struct cs_manager *m, uint32_t process, const struct cs_request *q, int *passed)
+/* given[0] is its userfaultfd, and ours from then on. */
+static int shield(struct cs_manager *m, uint32_t process, const struct cs_request *q, int *given)
 {
-    int err = m->pool.guard ? cs_guard_adopt(&m->pool, (uint16_t)(process + 1), *passed, q->base) : -ENOSYS;
+    int err = m->pool.guard ? cs_guard_adopt(&m->pool, (uint16_t)(process + 1), given[0], q->base) : -ENOSYS;
     if (err == 0)
-        *passed = -1;
+        given[0] = -1;
     return err;
 }
 
-/* Descriptors in fds[0..result) are ours and closed after they were sent. */
-static int answer(struct cs_manager *m, uint32_t process, const struct cs_request *q, int *passed, struct cs_reply *reply,
+/* Descriptors in fds[0..result) are ours and closed after they were sent, those in given after the answer; who keeps one
+ * puts -1 there. */
+static int answer(struct cs_manager *m, uint32_t process, const struct cs_request *q, int *given, struct cs_reply *reply,
                   int *fds)
 {
     if (q->version != CS_LAYOUT_VERSION)
@@ -313,73 +315,46 @@ static int answer(struct cs_manager *m, uint32_t process, const struct cs_reques
     case CS_CALL_MAP:
         return map(m, process, q, reply, fds);
     case CS_CALL_SHIELD:
-        return shield(m, process, q, passed);
+        return shield(m, process, q, given);
+    case CS_CALL_OPEN_FILE:
+        return cs_file_open(m, process, q, given, reply, fds);
     default:
         return -ENOSYS;
     }
 }
 
-/* Its bytes, or what recvmsg says. *passed: a descriptor that came with it, or -1; of more than one, the rest is closed by
- * the kernel, for want of room. */
-static ssize_t take_request(int socket, struct cs_request *q, int *passed)
+static void close_given(const int *given)
 {
-    union {
-        char bytes[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control;
-    struct iovec iov = {q, sizeof *q};
-    struct msghdr message = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = CMSG_LEN(sizeof(int))};
-    ssize_t got = recvmsg(socket, &message, MSG_TRUNC | MSG_CMSG_CLOEXEC);
-    struct cmsghdr *c = got < 0 ? NULL : CMSG_FIRSTHDR(&message);
-    *passed = -1;
-    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
-        memcpy(passed, CMSG_DATA(c), sizeof *passed);
-    return got;
+    for (int i = 0; i < CS_REQUEST_FDS; i++)
+        if (given[i] >= 0)
+            close(given[i]);
 }
 
 void cs_control_serve(struct cs_manager *m, uint32_t process)
 {
     struct cs_request q = {0};
     struct cs_reply reply = {0};
-    int fds[CS_MAP_BATCH], count, passed;
-    ssize_t got = take_request(m->process[process], &q, &passed);
+    int fds[CS_MAP_BATCH], given[CS_REQUEST_FDS], count;
+    ssize_t got = cs_message_receive(m->process[process], &q, sizeof q, given, CS_REQUEST_FDS);
     if (got < 0 && errno == EAGAIN)
         return;
     if (got != sizeof q) { /* gone, or not one of us */
-        if (passed >= 0)
-            close(passed);
+        close_given(given);
         cs_control_end(m, process);
         return;
     }
     cs_count(m->requests, 1);
     CS_FAULT("manager.asked");
-    count = answer(m, process, &q, &passed, &reply, fds);
-    if (passed >= 0)
-        close(passed);
+    count = answer(m, process, &q, given, &reply, fds);
+    close_given(given);
     if (m->process[process] < 0)
         return;
     if (count < 0) {
         reply.error = count;
         count = 0;
     }
-    union {
-        char bytes[CMSG_SPACE(sizeof fds)];
-        struct cmsghdr align;
-    } control = {0};
-    struct iovec iov = {&reply, sizeof reply};
-    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
-    if (count > 0) {
-        message.msg_control = control.bytes;
-        message.msg_controllen = CMSG_SPACE((size_t)count * sizeof(int));
-        struct cmsghdr *c = CMSG_FIRSTHDR(&message);
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN((size_t)count * sizeof(int));
-        memcpy(CMSG_DATA(c), fds, (size_t)count * sizeof(int));
-    }
     CS_FAULT("manager.answering");
-    bool sent = sendmsg(m->process[process], &message, MSG_NOSIGNAL) == sizeof reply;
+    bool sent = cs_message_send(m->process[process], &reply, sizeof reply, fds, count);
     CS_FAULT("manager.answered");
     for (int i = 0; i < count; i++)
         close(fds[i]);

@@ -27,7 +27,7 @@ static void send_arp(struct cs_manager *m, struct cs_interface *i, const struct 
         return; /* asked again, by us or by them */
     struct cs_frame f = {.parts = 1, .part = {{(uint32_t)page, 0, CS_ETH_BYTES + CS_ARP_BYTES}}};
     cs_packet_arp(at(m, &f.part[0]), &i->netif.address, to);
-    cs_outbox_put(&i->netif.out, &f, 0, NULL, 0);
+    cs_outbox_put(&i->netif.out, f.part, f.parts, 0, NULL, 0);
 }
 
 /* Cut the parts of a frame or datagram down to the payload: headers off the front, padding off the end. How many are
@@ -86,15 +86,6 @@ static void deliver(struct cs_manager *m, struct cs_interface *in, struct cs_par
     cs_count(m->bytes_in, packet->payload_len);
 }
 
-/* The sum that a UDP checksum is made from, of the first `bytes` of these parts. */
-static uint64_t sum_of(struct cs_manager *m, const struct cs_part *part, uint32_t bytes)
-{
-    uint64_t sum = 0;
-    for (uint32_t before = 0; before < bytes; before += (part++)->len)
-        sum += cs_packet_sum(at(m, part), part->len < bytes - before ? part->len : bytes - before, before);
-    return sum;
-}
-
 /* The UDP header and checksum of a datagram that came in fragments: no adapter saw all of it. CS_DROPS: they are right. */
 static uint32_t verify(struct cs_manager *m, struct cs_packet *packet, const struct cs_part *whole, uint32_t bytes)
 {
@@ -105,22 +96,20 @@ static uint32_t verify(struct cs_manager *m, struct cs_packet *packet, const str
     if (udp[6] == 0 && udp[7] == 0)
         return CS_DROPS; /* its sender made none */
     bytes = CS_UDP_BYTES + packet->payload_len;
-    return cs_packet_udp_checksum(packet->sender.ip, packet->target, bytes, sum_of(m, whole, bytes)) ? CS_DROP_CHECKSUM : CS_DROPS;
+    uint64_t sum = cs_packet_sum_parts(m->pool.data, whole, bytes);
+    return cs_packet_udp_checksum(packet->sender.ip, packet->target, bytes, sum) ? CS_DROP_CHECKSUM : CS_DROPS;
 }
 
 /* A fragment; with the last that was missing, the datagram is delivered. */
 static void reassemble(struct cs_manager *m, struct cs_interface *in, struct cs_frame *f, struct cs_packet *packet)
 {
     struct cs_part whole[CS_DATAGRAM_PARTS];
-    uint32_t bytes = 0;
     cs_count(m->fragments_in, 1);
     f->parts = trim(m, f->part, f->parts, packet->payload_off, packet->payload_len);
     uint32_t parts = cs_reassembly_add(&in->reassembly, packet, f, cs_now_ns(), whole);
     if (parts == 0)
         return;
-    for (uint32_t i = 0; i < parts; i++)
-        bytes += whole[i].len;
-    uint32_t drop = verify(m, packet, whole, bytes);
+    uint32_t drop = verify(m, packet, whole, cs_parts_bytes(whole, parts));
     if (drop == CS_DROPS)
         deliver(m, in, whole, parts, packet);
     else {
@@ -166,17 +155,22 @@ bool cs_receive_pass(struct cs_manager *m, struct cs_interface *in)
     return count > 0;
 }
 
+struct message {
+    uint32_t parts;
+    struct cs_part part[CS_DATAGRAM_PARTS + 1]; /* and the headers */
+};
+
 /* Take a message's containers from their owner: check each, then it is the device's. On a bad descriptor the
  * message is dropped whole, and so are its good containers: their owner said that he gave them away. */
-static int claim(struct cs_manager *m, struct cs_endpoint *e, uint32_t descriptors, struct cs_frame *f)
+static enum cs_drop claim(struct cs_manager *m, struct cs_endpoint *e, uint32_t descriptors, struct message *f)
 {
-    bool good = true;
+    enum cs_drop drop = CS_DROPS;
     f->parts = 0;
     for (uint32_t i = 0; i < descriptors; i++) {
         struct cs_desc d = cs_ring_peek(&e->tx, i);
         int64_t page = cs_pool_claim(&m->pool, d.cid, d.off, d.len, (uint16_t)(e->process + 1));
         if (page < 0) {
-            good = false;
+            drop = CS_DROP_BAD_DESCRIPTOR;
             continue;
         }
         if (m->pool.guard)
@@ -187,20 +181,20 @@ static int claim(struct cs_manager *m, struct cs_endpoint *e, uint32_t descripto
         for (uint32_t k = 0; k < pages; k++) {
             uint32_t start = k * CS_PAGE_SIZE, end = start + CS_PAGE_SIZE;
             uint32_t from = d.off > start ? d.off : start, to = d.off + d.len < end ? d.off + d.len : end;
-            /* one part is kept free for the headers */
-            if (from < to && f->parts < CS_FRAME_PARTS - 1)
+            if (from < to && f->parts < CS_DATAGRAM_PARTS)
                 f->part[f->parts++] = (struct cs_part){first + k, from - start, to - from};
             else {
-                good &= from >= to;
+                if (from < to)
+                    drop = CS_DROP_TOO_BIG;
                 cs_pool_give(&m->pool, first + k);
             }
         }
     }
-    return good ? 0 : -EPERM;
+    return drop;
 }
 
 /* Room for the headers: in front of the data where it leaves some, else in a page of their own. */
-static int make_room(struct cs_manager *m, struct cs_frame *f)
+static int make_room(struct cs_manager *m, struct message *f)
 {
     if (f->parts && f->part[0].off >= CS_UDP_HEADROOM) {
         f->part[0].off -= CS_UDP_HEADROOM;
@@ -216,28 +210,37 @@ static int make_room(struct cs_manager *m, struct cs_frame *f)
     return 0;
 }
 
-static enum cs_drop send_message(struct cs_manager *m, struct cs_endpoint *e, uint32_t descriptors)
+/* In one frame if it fits there, else in fragments. */
+static enum cs_drop send_parts(struct cs_manager *m, struct cs_endpoint *e, struct message *f)
 {
     struct cs_netif *out = &e->interface->netif;
-    struct cs_frame f;
-    enum cs_drop drop = CS_DROPS;
-    uint32_t bytes;
-    if (claim(m, e, descriptors, &f) < 0 || !e->remote)
-        drop = CS_DROP_BAD_DESCRIPTOR;
-    else if ((bytes = cs_frame_bytes(&f)) + CS_IPV4_BYTES + CS_UDP_BYTES > out->mtu)
-        drop = CS_DROP_TOO_BIG;
-    else if (make_room(m, &f) < 0)
-        drop = CS_DROP_NO_PAGE;
-    if (drop != CS_DROPS) {
-        discard(m, f.part, f.parts);
-        return drop;
-    }
     const struct cs_flow flow = {e->neighbour->address, e->local_port, e->remote_port};
     CS_FAULT("manager.departure_claimed");
-    cs_outbox_put(&out->out, &f, bytes, &flow, m->packet_id++);
+    uint32_t bytes = cs_parts_bytes(f->part, f->parts);
+    if (bytes + CS_IPV4_BYTES + CS_UDP_BYTES > out->mtu || f->parts >= CS_FRAME_PARTS) {
+        int fragments = cs_fragment_put(out, f->part, f->parts, bytes, &flow, m->fragmented_id++);
+        if (fragments < 0)
+            return fragments == -EMSGSIZE ? CS_DROP_TOO_BIG : CS_DROP_NO_PAGE;
+        cs_count(m->fragments_out, (uint64_t)fragments);
+    } else {
+        if (make_room(m, f) < 0)
+            return CS_DROP_NO_PAGE;
+        cs_outbox_put(&out->out, f->part, f->parts, bytes, &flow, m->packet_id++);
+    }
     cs_count(m->datagrams_out, 1);
     cs_count(m->bytes_out, bytes);
     return CS_DROPS;
+}
+
+static enum cs_drop send_message(struct cs_manager *m, struct cs_endpoint *e, uint32_t descriptors)
+{
+    struct message f;
+    enum cs_drop drop = claim(m, e, descriptors, &f);
+    if (drop == CS_DROPS)
+        drop = e->remote ? send_parts(m, e, &f) : CS_DROP_BAD_DESCRIPTOR;
+    if (drop != CS_DROPS)
+        discard(m, f.part, f.parts);
+    return drop;
 }
 
 /* A full network or an unknown neighbour leaves the messages in the ring: that is what holds the writer back. */
@@ -268,7 +271,7 @@ bool cs_send_pass(struct cs_manager *m, struct cs_endpoint *e)
                 send_arp(m, e->interface, &(struct cs_address){.ip = e->remote});
             if (e->neighbour && !e->neighbour->known)
                 goto wait;
-            if (cs_outbox_room(&out->out) == 0)
+            if (cs_outbox_room(&out->out) < CS_DATAGRAM_FRAGMENTS)
                 goto wait;
             enum cs_drop drop = send_message(m, e, count);
             if (drop != CS_DROPS)

@@ -46,6 +46,21 @@ int cs_endpoint_rings(struct cs_endpoint *e, uint32_t descriptors, bool back, in
     return e->doorbell < 0 ? -errno : 0;
 }
 
+int cs_endpoint_begin(struct cs_manager *m, struct cs_endpoint *e, uint32_t process, uint32_t descriptors, bool back,
+                      int *fds)
+{
+    *e = (struct cs_endpoint){.process = (uint16_t)process, .doorbell = -1, .kernel_socket = -1};
+    fds[0] = -1;
+    int err = cs_endpoint_rings(e, descriptors, back, &fds[0]);
+    if (err < 0 || (err = cs_duplicate(&fds[1], &e->doorbell, 1)) < 0) {
+        if (fds[0] >= 0)
+            close(fds[0]);
+        cs_endpoint_close(m, e);
+        return err;
+    }
+    return 0;
+}
+
 int cs_duplicate(int *fds, const int *ours, int count)
 {
     for (int i = 0; i < count; i++)
@@ -95,10 +110,30 @@ void cs_endpoint_recycle(struct cs_manager *m, struct cs_endpoint *to, uint32_t 
     CS_FAULT("manager.recycled");
 }
 
+uint32_t cs_endpoint_message(const struct cs_endpoint *e, uint32_t from, uint32_t ready)
+{
+    uint32_t count = 1;
+    while (cs_ring_peek(&e->tx, from + count - 1).flags & CS_DESC_MORE && count < CS_CHANNEL_PARTS)
+        if (from + count++ == ready)
+            return 0;
+    return count;
+}
+
+uint32_t cs_endpoint_pages(const struct cs_manager *m, const struct cs_endpoint *e, uint32_t from, uint32_t count)
+{
+    uint32_t pages = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t page = cs_cid_page(cs_ring_peek(&e->tx, from + i).cid);
+        pages += page < m->pool.pages ? m->pool.shared->table[page].pages : 0;
+    }
+    return pages;
+}
+
 bool cs_endpoint_pass(struct cs_manager *m, struct cs_endpoint *e)
 {
     bool worked = e->interface     ? cs_send_pass(m, e)
                   : e->framebuffer ? cs_framebuffer_pass(m, e)
+                  : e->file        ? cs_file_pass(m, e)
                                    : cs_channel_pass(m, e);
     if (worked && e->used && cs_ring_owes_room(&e->tx))
         cs_endpoint_ring(e);
@@ -150,19 +185,22 @@ static void take_back(struct cs_manager *m, const struct cs_endpoint *e, uint32_
 /* Datagrams that the process had not taken or that we had not sent are lost with the endpoint, by name. */
 void cs_endpoint_lose(struct cs_manager *m, struct cs_endpoint *e)
 {
-    if (!e->interface)
+    bool file = e->file;
+    if (file)
+        cs_file_hang_up(e);
+    else if (!e->interface)
         cs_channel_hang_up(m, e);
     int64_t waiting = (int64_t)e->rx.capacity - cs_ring_space(&e->rx), unsent = cs_ring_ready(&e->tx);
-    int64_t recycled = e->interface ? 0 : (int64_t)e->back.capacity - cs_ring_space(&e->back);
+    int64_t recycled = e->back.capacity ? (int64_t)e->back.capacity - cs_ring_space(&e->back) : 0;
     uint64_t lost = 0;
     for (int64_t k = 0; k < unsent; k++) {
         struct cs_desc d = cs_ring_peek(&e->tx, (uint32_t)k);
-        lost += !(d.flags & (CS_DESC_MORE | CS_DESC_FREE));
+        lost += !(d.flags & (CS_DESC_MORE | CS_DESC_FREE | CS_DESC_ASK));
         take_back(m, e, d.cid);
     }
     for (int64_t k = 1; k <= waiting && waiting <= (int64_t)e->rx.capacity; k++) {
         struct cs_desc d = cs_ring_peek(&e->rx, (uint32_t)-k);
-        lost += !(d.flags & CS_DESC_MORE);
+        lost += !file && !(d.flags & CS_DESC_MORE); /* what was read ahead is still in its file */
         take_back(m, e, d.cid);
     }
     for (int64_t k = 1; k <= recycled && recycled <= (int64_t)e->back.capacity; k++)
@@ -171,13 +209,21 @@ void cs_endpoint_lose(struct cs_manager *m, struct cs_endpoint *e)
         lost += !(e->late[e->late_next].flags & CS_DESC_MORE);
         take_back(m, e, e->late[e->late_next].cid);
     }
-    cs_count(m->drops[CS_DROP_CLOSED], lost);
+    cs_count(file ? m->file_errors : m->drops[CS_DROP_CLOSED], lost);
+}
+
+/* Does the network take some of what waits in front of it? */
+static bool network_takes(struct cs_netif *n)
+{
+    uint32_t room = cs_outbox_room(&n->out);
+    return n->backend->kick(n, 0) == 0 && cs_outbox_flush(n) == 0 && cs_outbox_room(&n->out) > room;
 }
 
 /* What a process wrote before it closed is still sent, as far as the network takes it at once. */
 void cs_endpoint_send_last(struct cs_manager *m, struct cs_endpoint *e)
 {
-    for (uint32_t passes = 0; e->used && passes < e->tx.capacity && cs_endpoint_pass(m, e); passes++) {
-        /* each pass that did something took a descriptor at least */
-    }
+    bool worked = true;
+    /* each pass that did something took a descriptor at least */
+    for (uint32_t passes = 0; e->used && passes < 2 * e->tx.capacity && worked; passes++)
+        worked = cs_endpoint_pass(m, e) || (e->used && e->interface && network_takes(&e->interface->netif));
 }

@@ -7,7 +7,7 @@
 #ifdef CS_FAULTS
 
 struct cs_fault {
-    const char *name; /* "manager.": in the manager; "test.": the test's own */
+    const char *name; /* begins with "manager." where the manager passes it */
 };
 
 void cs_fault_passed(const struct cs_fault *point);

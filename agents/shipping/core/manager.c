@@ -101,6 +101,7 @@ static void name_counters(struct cs_manager *m)
     m->datagrams_out = cs_counter_get(m->counters, "datagrams_out");
     m->bytes_out = cs_counter_get(m->counters, "bytes_out");
     m->fragments_in = cs_counter_get(m->counters, "fragments_in");
+    m->fragments_out = cs_counter_get(m->counters, "fragments_out");
     m->wakeups = cs_counter_get(m->counters, "wakeups");
     m->reclaimed = cs_counter_get(m->counters, "containers_reclaimed");
     m->messages = cs_counter_get(m->counters, "channel_messages");
@@ -110,6 +111,10 @@ static void name_counters(struct cs_manager *m)
     m->frame_bytes = cs_counter_get(m->counters, "framebuffer_bytes");
     m->attached = cs_counter_get(m->counters, "processes_attached");
     m->open = cs_counter_get(m->counters, "endpoints_open");
+    m->file_bytes_in = cs_counter_get(m->counters, "file_bytes_in");
+    m->file_bytes_out = cs_counter_get(m->counters, "file_bytes_out");
+    m->file_bytes_buffered = cs_counter_get(m->counters, "file_bytes_buffered");
+    m->file_errors = cs_counter_get(m->counters, "file_errors");
 }
 
 int cs_manager_open(struct cs_manager **out, const struct cs_manager_config *c, struct cs_counters *counters, char *error,
@@ -175,6 +180,7 @@ void cs_manager_close(struct cs_manager *m)
         if (m->process[i] >= 0)
             cs_control_drop(m, i);
     cs_framebuffers_close(m);
+    cs_files_end(m);
     close_interfaces(m);
     if (m->listener >= 0)
         close(m->listener);
@@ -236,7 +242,7 @@ static void ring_readers(struct cs_manager *m, bool crowded)
 
 static bool pass(struct cs_manager *m, bool take_in)
 {
-    bool worked = false;
+    bool worked = cs_files_pass(m);
     for (uint32_t i = 0; take_in && i < m->interfaces; i++)
         worked |= cs_receive_pass(m, m->interface[i]);
     for (uint32_t i = 0; i < m->endpoints; i++)

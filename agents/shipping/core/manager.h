@@ -10,6 +10,7 @@
 
 #include "../net/arp.h"
 #include "../net/backend.h"
+#include "../net/fragment.h"
 #include "../net/reassembly.h"
 #include "counters.h"
 #include "pool.h"
@@ -83,6 +84,7 @@ struct cs_endpoint {
     /* A frame buffer (interface is NULL; back is of what was drawn): */
     struct cs_framebuffer_device *framebuffer;
     struct cs_part drawn; /* of the first container in tx, what has still to be; len 0: not begun */
+    struct cs_file *file; /* a file's, else NULL */
 };
 
 struct cs_interface {
@@ -109,16 +111,22 @@ struct cs_manager {
     bool segmentation, no_recycling;
     uint32_t protection, zeroing;
     uint16_t packet_id, next_port;
+    uint16_t fragmented_id; /* of their own, so that they come again as late as can be (RFC 6864) */
     bool held_back; /* in this pass a message had to wait for the network or a neighbour */
     char socket[108];
     cs_counter *drops[CS_DROPS], *datagrams_in, *bytes_in, *datagrams_out, *bytes_out, *wakeups, *reclaimed;
-    cs_counter *fragments_in;
+    cs_counter *fragments_in, *fragments_out;
     cs_counter *messages, *message_bytes; /* through channels */
     cs_counter *requests;                 /* on the socket */
     struct cs_framebuffer_device *framebuffer[CS_FRAMEBUFFERS];
     uint64_t framebuffer_openings;
     cs_counter *frames, *frame_bytes; /* drawn */
     cs_counter *attached, *open;          /* processes and endpoints, now */
+
+    struct cs_disk *disk;  /* NULL until a file is opened */
+    struct cs_file *files; /* open, or with something under way */
+    uint32_t file_pages;   /* under way, of all of them */
+    cs_counter *file_bytes_in, *file_bytes_out, *file_bytes_buffered, *file_errors;
 };
 
 static inline uint64_t cs_now_ns(void)
@@ -149,6 +157,9 @@ struct cs_endpoint *cs_endpoint_unused(struct cs_manager *m);
 /* Two rings of at least so many descriptors, a third if it is to have `back`, and a doorbell. The memory's descriptor
  * is the caller's. */
 int cs_endpoint_rings(struct cs_endpoint *e, uint32_t descriptors, bool back, int *memory_fd);
+/* A new one of a local device: rings, and what goes with the reply in fds. On error nothing stays. */
+int cs_endpoint_begin(struct cs_manager *m, struct cs_endpoint *e, uint32_t process, uint32_t descriptors, bool back,
+                      int *fds);
 /* It is in use from here on. Fills the reply; returns how many descriptors go with it. */
 int cs_endpoint_opened(struct cs_manager *m, struct cs_endpoint *e, struct cs_reply *reply);
 /* Duplicates of our descriptors to send; how many, or -errno and none. */
@@ -157,6 +168,10 @@ void cs_endpoint_ring(struct cs_endpoint *e);
 /* A container that its last owner is done with: to this end's process for reuse, where there is room for it, else to
  * the pool. The caller submits `back`. */
 void cs_endpoint_recycle(struct cs_manager *m, struct cs_endpoint *to, uint32_t page);
+/* Descriptors of the message in tx that begins there; 0: its end is not there. Never more than a message may have. */
+uint32_t cs_endpoint_message(const struct cs_endpoint *e, uint32_t from, uint32_t ready);
+/* The pages that so many descriptors name. */
+uint32_t cs_endpoint_pages(const struct cs_manager *m, const struct cs_endpoint *e, uint32_t from, uint32_t count);
 /* Move what its process wrote; true if there was something to do. A process that broke its ring is dropped. */
 bool cs_endpoint_pass(struct cs_manager *m, struct cs_endpoint *e);
 void cs_endpoint_send_last(struct cs_manager *m, struct cs_endpoint *e);
@@ -178,6 +193,17 @@ bool cs_framebuffer_pass(struct cs_manager *m, struct cs_endpoint *e);
 /* This endpoint closes: the frame that it left unfinished is never shown. */
 void cs_framebuffer_leave(struct cs_manager *m, struct cs_endpoint *e);
 void cs_framebuffers_close(struct cs_manager *m);
+
+/* devices/file.c: given: two descriptors that came with the request; one that is taken becomes -1 */
+int cs_file_open(struct cs_manager *m, uint32_t process, const struct cs_request *q, int *given, struct cs_reply *reply,
+                 int *fds);
+bool cs_file_pass(struct cs_manager *m, struct cs_endpoint *e);
+/* Nobody has it open any more. */
+void cs_file_hang_up(struct cs_endpoint *e);
+/* What disks have finished, and files that nobody has open; true if there was something to do. */
+bool cs_files_pass(struct cs_manager *m);
+/* Wait for all that is under way. */
+void cs_files_end(struct cs_manager *m);
 
 /* datapath.c: one pass each; true if there was something to do */
 bool cs_receive_pass(struct cs_manager *m, struct cs_interface *interface);

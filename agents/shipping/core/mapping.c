@@ -37,7 +37,7 @@ static int let_in(uint32_t cid, uint32_t from)
 {
     struct cs_request q = {.call = CS_CALL_MAP, .map = {cid, from}};
     struct cs_reply reply;
-    int fds[CS_MAP_BATCH], err = cs_ask_many(&q, -1, &reply, fds, CS_MAP_BATCH);
+    int fds[CS_MAP_BATCH], err = cs_ask_many(&q, NULL, 0, &reply, fds, CS_MAP_BATCH);
     if (err < 0)
         return err;
     for (uint32_t i = 0; i < CS_MAP_BATCH && fds[i] >= 0; i++) {

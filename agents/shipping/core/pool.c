@@ -217,10 +217,19 @@ void cs_pool_retry(struct cs_pool *p)
             cs_pool_give(p, page);
 }
 
+void cs_pool_share(struct cs_pool *p, uint32_t page)
+{
+    p->shared->table[page].shared++;
+}
+
 void cs_pool_give(struct cs_pool *p, uint32_t page)
 {
     struct cs_container *c = &p->shared->table[page];
     uint32_t pages = c->pages;
+    if (c->shared > 0) {
+        c->shared--;
+        return;
+    }
     if (p->guard) {
         give_guarded(p, page);
         return;

@@ -29,7 +29,7 @@ struct cs_container {
     uint16_t owner; /* process slot + 1; 0 is the manager */
     uint16_t state;
     uint32_t pages; /* of the container whose first page this is */
-    uint32_t reserved;
+    uint32_t shared; /* frames beyond the first that this page is in, while it is SENDING */
 };
 
 struct cs_pool_shared {
@@ -88,6 +88,8 @@ static inline bool cs_pool_grants(const struct cs_pool *p, uint16_t owner, uint3
 int cs_pool_take(struct cs_pool *p, enum cs_state state);
 /* Take a container of count adjacent pages for an owner; its first page, or -ENOBUFS. */
 int cs_pool_take_run(struct cs_pool *p, uint32_t count, uint16_t owner);
+/* One more frame has this page, which is SENDING: it is free when it was given back for each. */
+void cs_pool_share(struct cs_pool *p, uint32_t page);
 /* Give a container (all its pages) back. */
 void cs_pool_give(struct cs_pool *p, uint32_t page);
 /* A new owner (or none) and state for a container; its identifier from now on. */

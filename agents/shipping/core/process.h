@@ -14,6 +14,7 @@
 #define CS_MAX_FD 1024
 #define CS_OPEN_MAX 64
 #define CS_SPARES 256
+#define CS_FILE_USUAL (64 << 10) /* bytes of a read, when a file is polled before any was asked for */
 
 struct cs_open {
     int fd; /* the doorbell; -1: unused */
@@ -26,7 +27,11 @@ struct cs_open {
     bool has_peer, unflushed;
     bool idle; /* the last look for something to read, without waiting, found nothing */
     bool channel;
+    uint32_t most; /* containers in a message; 0: as many as tx has room for */
     bool write_only;
+    enum { CS_FILE_NOT, CS_FILE_READS, CS_FILE_WRITES } file;
+    int asked; /* of a file: what the manager reads ahead, bytes of each container; of one that is written: 1 when it closes */
+    int how;   /* of a file: enum cs_file_how */
     struct cs_desc rest; /* of a container that was read in part; cid 0: none */
 };
 
@@ -78,8 +83,11 @@ static inline struct cs_open *cs_find(int fd)
 int cs_ask(struct cs_request *q, struct cs_reply *reply, int *fds);
 /* Ask for an endpoint and map its rings. Its descriptor, or -errno. */
 int cs_open_endpoint(struct cs_request *q, struct cs_open as);
-/* The same with a descriptor to pass, or -1, and room for so many. */
-int cs_ask_many(struct cs_request *q, int pass, struct cs_reply *reply, int *fds, uint32_t room);
+/* Both, with descriptors beside the request. */
+int cs_ask_with(struct cs_request *q, const int *given, int count, struct cs_reply *reply, int *fds);
+int cs_open_endpoint_with(struct cs_request *q, const int *given, int count, struct cs_open as);
+/* The same with room for so many descriptors. */
+int cs_ask_many(struct cs_request *q, const int *given, int count, struct cs_reply *reply, int *fds, int room);
 
 static inline uint32_t cs_pages_of(uint32_t cid)
 {
@@ -111,6 +119,13 @@ int cs_show(uint32_t cid);
 void cs_zero_edges(uint32_t cid);
 /* It leaves us, where not all of the pool is mapped. */
 void cs_hide(uint32_t cid);
+
+/* file.c: the manager reads ahead of cs_read in containers of so many bytes */
+int cs_file_ask(struct cs_open *e, int size, int options);
+/* 1, or what the manager says instead of a container: 0, the end, or -errno */
+int cs_file_status(struct cs_open *e);
+/* Until all is written: 0, the first error, -ETIMEDOUT or -EINTR. */
+int cs_file_finish(struct cs_open *e);
 
 /* wait.c */
 int64_t cs_wait_readable(struct cs_open *e, int options);

@@ -122,16 +122,8 @@ void cs_guard_take(struct cs_pool *p, uint32_t page, uint32_t pages, uint16_t ow
     for (uint32_t i = page; i < page + pages; i++) {
         struct cs_page_guard *s = &p->guard->page[i];
         s->from = 0; /* it had it last: no need */
-        s->to = p->zero_all || s->last == p->guard->attachment[owner] ? CS_PAGE_SIZE : 0;
+        s->to = p->zero_all || (owner && s->last == p->guard->attachment[owner]) ? CS_PAGE_SIZE : 0;
     }
-}
-
-void cs_guard_fill(struct cs_pool *p, uint32_t page, uint32_t off, uint32_t len)
-{
-    struct cs_page_guard *s = &p->guard->page[page];
-    s->last = 0;
-    s->from = p->zero_all ? 0 : (uint16_t)off;
-    s->to = p->zero_all ? CS_PAGE_SIZE : (uint16_t)(off + len);
 }
 
 /* The part of that page of a container that lies in bytes [off, off + len) of the whole. */
@@ -140,6 +132,16 @@ static void part(uint32_t number, uint32_t off, uint32_t len, uint32_t *from, ui
     uint64_t start = (uint64_t)number * CS_PAGE_SIZE, end = (uint64_t)off + len;
     *from = off <= start ? 0 : off - start < CS_PAGE_SIZE ? (uint32_t)(off - start) : CS_PAGE_SIZE;
     *to = end <= start ? 0 : end - start < CS_PAGE_SIZE ? (uint32_t)(end - start) : CS_PAGE_SIZE;
+}
+
+void cs_guard_fill(struct cs_pool *p, uint32_t page, uint32_t off, uint32_t len)
+{
+    for (uint32_t i = 0; i < p->shared->table[page].pages; i++) {
+        uint32_t from = 0, to = CS_PAGE_SIZE;
+        if (!p->zero_all)
+            part(i, off, len, &from, &to);
+        p->guard->page[page + i] = (struct cs_page_guard){.from = (uint16_t)from, .to = (uint16_t)(from < to ? to : from)};
+    }
 }
 
 void cs_guard_narrow(struct cs_pool *p, uint32_t page, uint32_t off, uint32_t len)

@@ -39,7 +39,7 @@ bool cs_guard_holds(const struct cs_guard *g, uint32_t page);
 
 /* New pages for an owner, with whatever was in them. */
 void cs_guard_take(struct cs_pool *p, uint32_t page, uint32_t pages, uint16_t owner);
-/* A device wrote these bytes, and no others are for the owner. */
+/* A device wrote these bytes of a container that is nobody's yet, and no others are for its owner. */
 void cs_guard_fill(struct cs_pool *p, uint32_t page, uint32_t off, uint32_t len);
 /* Only these bytes of a container go on to whoever gets it. */
 void cs_guard_narrow(struct cs_pool *p, uint32_t page, uint32_t off, uint32_t len);

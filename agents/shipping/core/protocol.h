@@ -10,10 +10,12 @@
 #define CS_ALLOC_BATCH 64
 /* What idles for reuse in one process, or in one ring, is no more than this part of the pool. */
 #define CS_KEEP_SHARE 16
-#define CS_RECYCLE_SHARE 8
+#define CS_RECYCLE_SHARE 4
 #define CS_CHANNEL_NAME 64
 #define CS_MAP_BATCH 64 /* pages */
-#define CS_CHANNEL_PARTS 64 /* containers in one message of a channel */
+#define CS_CHANNEL_PARTS 64 /* containers in one message of a channel, or of a file */
+#define CS_FILE_QUEUE 64
+#define CS_FILE_MOST (1 << 20) /* bytes that one read of a file gives */
 
 enum cs_call {
     CS_CALL_ATTACH,
@@ -26,6 +28,7 @@ enum cs_call {
     CS_CALL_OPEN_FRAMEBUFFER,
     CS_CALL_VIEW_FRAMEBUFFER,
     CS_CALL_IOCTL,
+    CS_CALL_OPEN_FILE,
     CS_CALL_MAP,
     CS_CALL_SHIELD,
     CS_CALLS
@@ -51,6 +54,10 @@ struct cs_request {
             uint32_t endpoint, request; /* enum cs_requests */
             struct cs_framebuffer geometry;
         } ioctl;
+        struct {
+            uint64_t position; /* of the first byte */
+            uint32_t writes;   /* 1, or 0: reads */
+        } file;
         uint32_t endpoint; /* close */
         struct {
             uint32_t pages, count;
@@ -81,6 +88,7 @@ struct cs_reply {
         uint32_t granted;
         struct {
             uint32_t endpoint, rx_capacity, tx_capacity, back_capacity; /* 0: no such ring */
+            uint32_t how; /* of a file: enum cs_file_how */
         } opened;
         struct {
             uint32_t count;
@@ -91,5 +99,6 @@ struct cs_reply {
 };
 
 #define CS_REPLY_FDS 3
+#define CS_REQUEST_FDS 2 /* OPEN_FILE: the file, and the same again with O_DIRECT if that could be had */
 
 #endif

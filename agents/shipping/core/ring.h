@@ -18,12 +18,15 @@ enum cs_desc_flags {
     CS_DESC_MORE = 1, /* the message goes on in the next descriptor */
     CS_DESC_FREE = 2, /* process to manager: take the container back */
     CS_DESC_RECYCLE = 4, /* with CS_DESC_FREE, on a channel: its other end may have the container again */
+    CS_DESC_ASK = 8,     /* process to manager, on a file: read containers of len bytes; or say when all is written */
+    CS_DESC_STATUS = 16, /* manager to process, on a file: no container; off is 0 (end, all written) or an errno value */
 };
 
 /* Of a channel, in its rx ring. */
 enum cs_ended {
     CS_PEER_GONE = 1, /* nobody reads what is written */
     CS_NO_MORE = 2,   /* nothing will follow what is in the ring */
+    CS_ENDED_ERROR = 8, /* above this bit: why nobody does, an errno value; 0: EPIPE */
 };
 
 struct cs_desc {
@@ -153,6 +156,13 @@ static inline void cs_ring_end(struct cs_ring *r, uint32_t how)
 static inline uint32_t cs_ring_ended(const struct cs_ring *r)
 {
     return atomic_load_explicit(&r->shared->ended, memory_order_acquire);
+}
+
+/* Nobody reads what is written: -errno. */
+static inline int cs_ring_end_error(const struct cs_ring *r)
+{
+    uint32_t error = cs_ring_ended(r) >> CS_ENDED_ERROR;
+    return error ? -(int)error : -EPIPE;
 }
 
 #endif

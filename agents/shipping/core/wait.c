@@ -160,7 +160,7 @@ int cs_wait_writable(struct cs_open *e, int count, int options)
     int err = 0;
     for (;;) {
         if (cs_ring_ended(&e->rx) & CS_PEER_GONE)
-            return -EPIPE;
+            return cs_ring_end_error(&e->rx);
         if ((space = cs_ring_space(&e->tx)) < 0)
             return (int)space;
         if (space >= count)
@@ -186,6 +186,7 @@ int cs_wait_done(struct cs_open *e)
     cs_flush();
     while ((space = cs_ring_space(&e->tx)) >= 0 && space < (int64_t)e->tx.capacity && err == 0) {
         cs_ring_crowd(&e->tx);
+        CS_FAULT("done.announced");
         if (cs_ring_space(&e->tx) == space)
             err = await(e, &until);
         cs_ring_uncrowd(&e->tx);
@@ -208,6 +209,9 @@ int cs_ready(int fd)
         return -EBADF;
     if (e->write_only)
         return -EOPNOTSUPP;
+    /* nothing comes unasked; a read of another size gets a part of it */
+    if (e->file && (err = cs_file_ask(e, e->asked ? e->asked : CS_FILE_USUAL, 0)) < 0)
+        return err;
     if (readable(e) == 0 && !at_end(e)) {
         if ((err = forget_ring(e)) < 0)
             return err;

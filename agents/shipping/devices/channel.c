@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "../core/fault.h"
 #include "../core/manager.h"
@@ -30,15 +29,9 @@ int cs_channel_open(struct cs_manager *m, uint32_t process, const struct cs_requ
         return -EADDRINUSE;
     if (!e)
         return -EMFILE;
-    *e = (struct cs_endpoint){.process = (uint16_t)process, .doorbell = -1, .kernel_socket = -1};
-    fds[0] = -1;
-    int err = cs_endpoint_rings(e, first ? first->rx.capacity : q->channel.queue, true, &fds[0]);
-    if (err < 0 || (err = cs_duplicate(&fds[1], &e->doorbell, 1)) < 0) {
-        if (fds[0] >= 0)
-            close(fds[0]);
-        cs_endpoint_close(m, e);
+    int err = cs_endpoint_begin(m, e, process, first ? first->rx.capacity : q->channel.queue, true, fds);
+    if (err < 0)
         return err;
-    }
     strcpy(e->name, name);
     CS_FAULT("manager.channel_alone");
     if (first) {
@@ -55,26 +48,6 @@ static bool has_room(struct cs_endpoint *to, uint32_t count)
         return true;
     cs_ring_crowd(&to->rx);
     return cs_ring_space(&to->rx) >= (int64_t)count;
-}
-
-/* Descriptors of the message that begins there; 0: its end is not in the ring. Never more than a message may have. */
-static uint32_t message_length(const struct cs_endpoint *e, uint32_t from, uint32_t ready)
-{
-    uint32_t count = 1;
-    while (cs_ring_peek(&e->tx, from + count - 1).flags & CS_DESC_MORE && count < CS_CHANNEL_PARTS)
-        if (from + count++ == ready)
-            return 0;
-    return count;
-}
-
-static uint32_t message_pages(struct cs_manager *m, const struct cs_endpoint *e, uint32_t from, uint32_t count)
-{
-    uint32_t pages = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t page = cs_cid_page(cs_ring_peek(&e->tx, from + i).cid);
-        pages += page < m->pool.pages ? m->pool.shared->table[page].pages : 0;
-    }
-    return pages;
 }
 
 /* Make a message the other end's, checking each descriptor. A message with a bad one is dropped whole, and so are its
@@ -139,7 +112,7 @@ static bool hand_over(struct cs_manager *m, struct cs_endpoint *e, uint32_t from
     }
     if (!has_room(peer, count))
         return false;
-    if (!cs_pool_grants(&m->pool, (uint16_t)(peer->process + 1), message_pages(m, e, from, count), CS_SHARE_ARRIVED)) {
+    if (!cs_pool_grants(&m->pool, (uint16_t)(peer->process + 1), cs_endpoint_pages(m, e, from, count), CS_SHARE_ARRIVED)) {
         m->held_back = true; /* it may free what it hoards in any way, so look again */
         return false;
     }
@@ -197,7 +170,7 @@ bool cs_channel_pass(struct cs_manager *m, struct cs_endpoint *e)
         uint32_t count = 1;
         if (d.flags & CS_DESC_FREE)
             take_free(m, e, d);
-        else if ((count = message_length(e, used, (uint32_t)ready)) == 0) {
+        else if ((count = cs_endpoint_message(e, used, (uint32_t)ready)) == 0) {
             e->unfinished = (uint32_t)ready - used; /* its writer rings when the rest is there */
             break;
         } else if (!hand_over(m, e, used, count)) {
@@ -235,7 +208,7 @@ void cs_channel_hang_up(struct cs_manager *m, struct cs_endpoint *e)
         uint32_t count = 1;
         if (d.flags & CS_DESC_FREE)
             take_free(m, e, d);
-        else if ((count = message_length(e, used, (uint32_t)ready)) == 0)
+        else if ((count = cs_endpoint_message(e, used, (uint32_t)ready)) == 0)
             break;
         else if (claim(m, e, used, count, peer->process, peer->late + peer->late_count))
             peer->late_count += count;

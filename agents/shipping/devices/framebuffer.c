@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../core/fault.h"
 #include "../core/manager.h"
 
 enum { PASS_BYTES = 64 << 10, PASS_STEPS = 256, QUEUE = 256 };
@@ -94,14 +95,8 @@ int cs_framebuffer_open(struct cs_manager *m, uint32_t process, const struct cs_
         return -EMFILE;
     if (!d && (err = make(m, q->framebuffer.name, &d)) < 0)
         return err;
-    *e = (struct cs_endpoint){.process = (uint16_t)process, .doorbell = -1, .kernel_socket = -1};
-    fds[0] = -1;
-    if ((err = cs_endpoint_rings(e, QUEUE, true, &fds[0])) < 0 || (err = cs_duplicate(&fds[1], &e->doorbell, 1)) < 0) {
-        if (fds[0] >= 0)
-            close(fds[0]);
-        cs_endpoint_close(m, e);
+    if ((err = cs_endpoint_begin(m, e, process, QUEUE, true, fds)) < 0)
         return err;
-    }
     e->framebuffer = d;
     d->open++;
     d->last_open = ++m->framebuffer_openings;
@@ -152,6 +147,7 @@ static bool begin(struct cs_manager *m, struct cs_endpoint *e, struct cs_desc d)
     if (m->pool.guard)
         cs_guard_clean(&m->pool, (uint32_t)page, d.off, d.len);
     cs_pool_move(&m->pool, (uint32_t)page, 0, CS_SENDING);
+    CS_FAULT("manager.drawing_begun");
     e->drawn = (struct cs_part){(uint32_t)page, d.off, d.len};
     return true;
 }
@@ -173,6 +169,7 @@ static uint32_t draw(struct cs_manager *m, struct cs_endpoint *e, uint32_t most)
     d->drawing = whole ? 0 : (uint16_t)(e - m->endpoint + 1);
     e->drawn.off += bytes;
     e->drawn.len -= bytes;
+    CS_FAULT("manager.drawn");
     if (e->drawn.len == 0)
         cs_endpoint_recycle(m, e, e->drawn.page);
     cs_count(m->frames, whole);
@@ -224,5 +221,6 @@ void cs_framebuffer_leave(struct cs_manager *m, struct cs_endpoint *e)
         cs_pool_give(&m->pool, e->drawn.page);
     if (d->drawing == e - m->endpoint + 1)
         d->drawing = d->memory.position = 0;
+    CS_FAULT("manager.drawing_left");
     d->open--;
 }

@@ -12,7 +12,7 @@
 
 enum {
     CHUNK = 64 << 10,      /* copied in one go: some ten microseconds */
-    SLACK_NS = 4000000,    /* a timer may be that late and the bus still reaches its limit */
+    SLACK_NS = 10000000,   /* a timer may be that late and the bus still reaches its limit */
     PARTS_OF_SECOND = 1000, /* a grant is what the bus moves in one */
     NS = 1000000000,
     MOST_SIDE = 16384,

@@ -101,6 +101,21 @@ int cs_view_framebuffer(const char *name);
  * where view is no such descriptor. */
 int cs_read_frame(int view, struct cs_framebuffer *geometry, uint64_t *number, void *pixels, size_t bytes);
 
+/* A regular file, from its beginning, opened by the caller as open(2) does. flags: O_RDONLY or O_WRONLY, and O_CREAT (mode
+ * 0666), O_EXCL, O_TRUNC, ... but not O_APPEND. An end of it reads as 0 containers, each time that is found. A write that
+ * was accepted fails later, if it does, with what the next call gives: docs/calls.md. */
+int cs_open_file(const char *path, int flags, int timeout_ms);
+/* The same for a file that is open already, from where its descriptor stands, which is left as it is. flags: O_RDONLY or
+ * O_WRONLY. */
+int cs_adopt_file(int file, int flags, int timeout_ms);
+enum cs_file_how {
+    CS_FILE_DIRECT = 1, /* without the page cache where whole pages move; else all goes through it */
+    CS_FILE_URING = 2,  /* io_uring; else threads of the manager */
+};
+/* How bytes move between the file and containers: the bits above, or -errno. */
+int cs_file_how(int fd);
+
+/* Of a written file: waits until all is written, and returns the first error there was. */
 int cs_close(int fd);
 
 /* Before poll(2): 1 if cs_read would find something (a message, or a channel's end), else 0, and from now on fd polls

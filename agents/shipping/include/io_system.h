@@ -13,7 +13,8 @@
 
 #include "cs.h"
 
-#define IO_PARTS 8
+/* Of the largest datagram (65507 bytes) in the frames of an Ethernet, each in a page of its own. */
+#define IO_PARTS 48
 #define IO_BATCH 64
 /* Bytes that may wait in the network on behalf of one sender, for every system: as SO_SNDBUF takes it. */
 #define IO_SEND_BUFFER (16 << 20)
@@ -43,6 +44,12 @@ struct io_config {
     int timeout_ms; /* a blocking call returns 0 after that, so that its caller can look around */
     const char *manager_socket;
 };
+
+static inline void io_message_one(struct io_message *m, int handle, int off, int len)
+{
+    m->parts = 1; /* the other parts are not written: they would be most of the work */
+    m->part[0] = (struct io_part){handle, off, len};
+}
 
 struct io_channel;
 

@@ -20,12 +20,17 @@ struct cs_frame {
     struct cs_part part[CS_FRAME_PARTS];
 };
 
-static inline uint32_t cs_frame_bytes(const struct cs_frame *f)
+static inline uint32_t cs_parts_bytes(const struct cs_part *part, uint32_t parts)
 {
     uint32_t bytes = 0;
-    for (uint32_t i = 0; i < f->parts; i++)
-        bytes += f->part[i].len;
+    for (uint32_t i = 0; i < parts; i++)
+        bytes += part[i].len;
     return bytes;
+}
+
+static inline uint32_t cs_frame_bytes(const struct cs_frame *f)
+{
+    return cs_parts_bytes(f->part, f->parts);
 }
 
 #endif

@@ -66,12 +66,13 @@ static struct cs_outgoing *at(struct cs_outbox *out, uint32_t ahead)
     return &out->queue[(out->first + ahead) % CS_OUTBOX_FRAMES];
 }
 
-void cs_outbox_put(struct cs_outbox *out, const struct cs_frame *frame, uint32_t bytes, const struct cs_flow *flow, uint16_t id)
+void cs_outbox_put(struct cs_outbox *out, const struct cs_part *part, uint32_t parts, uint32_t bytes,
+                   const struct cs_flow *flow, uint16_t id)
 {
     struct cs_outgoing *o = at(out, out->count++);
-    o->frame.parts = frame->parts;
-    for (uint32_t i = 0; i < frame->parts; i++)
-        o->frame.part[i] = frame->part[i];
+    o->frame.parts = parts;
+    for (uint32_t i = 0; i < parts; i++)
+        o->frame.part[i] = part[i];
     o->bytes = bytes;
     o->id = id;
     o->complete = !flow;

@@ -49,7 +49,8 @@ void cs_outbox_close(struct cs_netif *n);
 uint32_t cs_outbox_room(const struct cs_outbox *out);
 /* Queue one frame, whose pages (state SENDING) go back to the pool when the device is done with them: with flow, a
  * datagram without its headers; without, a whole frame. The caller has asked for room. */
-void cs_outbox_put(struct cs_outbox *out, const struct cs_frame *frame, uint32_t bytes, const struct cs_flow *flow, uint16_t id);
+void cs_outbox_put(struct cs_outbox *out, const struct cs_part *part, uint32_t parts, uint32_t bytes,
+                   const struct cs_flow *flow, uint16_t id);
 /* Send until all is sent or the network holds us back. Returns 0 or -errno. */
 int cs_outbox_flush(struct cs_netif *n);
 /* How many datagrams can leave as one message with the one `from` after the first; 1: none but itself. */

@@ -1,6 +1,9 @@
 #include "packet_format.h"
 
+#include <stddef.h>
 #include <string.h>
+
+#include "cs.h"
 
 const char *const cs_packet_kind_names[CS_PACKET_KINDS] = {
     "udp", "fragment", "arp_request", "arp_reply", "not_ip", "not_for_us", "bad_header", "bad_fragment", "not_udp",
@@ -158,6 +161,15 @@ uint32_t cs_packet_sum(const uint8_t *p, uint32_t bytes, uint32_t before)
     return before % 2 ? (in_order & 0xff) << 8 | in_order >> 8 : in_order;
 }
 
+uint64_t cs_packet_sum_parts(const uint8_t *pages, const struct cs_part *part, uint32_t bytes)
+{
+    uint64_t sum = 0;
+    for (uint32_t before = 0; before < bytes; before += (part++)->len)
+        sum += cs_packet_sum(pages + (size_t)part->page * CS_PAGE_SIZE + part->off,
+                             part->len < bytes - before ? part->len : bytes - before, before);
+    return sum;
+}
+
 uint16_t cs_packet_udp_checksum(uint32_t from, uint32_t to, uint32_t len, uint64_t sum)
 {
     sum += (from >> 16) + (from & 0xffff) + (to >> 16) + (to & 0xffff) + 17u + len;
@@ -172,26 +184,51 @@ static void write_ethernet(uint8_t *out, const uint8_t *from, const uint8_t *to,
     put16(out + 12, type);
 }
 
-void cs_packet_udp(uint8_t *out, const struct cs_address *from, const struct cs_address *to, uint16_t from_port,
-                   uint16_t to_port, uint16_t id, uint32_t len)
+static void write_ipv4(uint8_t *out, const struct cs_address *from, const struct cs_address *to, uint16_t id, uint16_t flags,
+                       uint32_t bytes)
 {
-    uint8_t *ip = out + CS_ETH_BYTES, *udp = ip + CS_IPV4_BYTES;
+    uint8_t *ip = out + CS_ETH_BYTES;
     write_ethernet(out, from->mac, to->mac, 0x0800);
     ip[0] = 0x45;
     ip[1] = 0;
-    put16(ip + 2, (uint16_t)(CS_IPV4_BYTES + CS_UDP_BYTES + len));
+    put16(ip + 2, (uint16_t)(CS_IPV4_BYTES + bytes));
     put16(ip + 4, id);
-    put16(ip + 6, 0x4000); /* do not fragment */
+    put16(ip + 6, flags);
     ip[8] = 64;
     ip[9] = 17;
     put16(ip + 10, 0);
     put32(ip + 12, from->ip);
     put32(ip + 16, to->ip);
     put16(ip + 10, header_checksum(ip, CS_IPV4_BYTES));
+}
+
+static void write_udp(uint8_t *udp, uint16_t from_port, uint16_t to_port, uint32_t len)
+{
     put16(udp, from_port);
     put16(udp + 2, to_port);
     put16(udp + 4, (uint16_t)(CS_UDP_BYTES + len));
     put16(udp + 6, 0);
+}
+
+void cs_packet_udp(uint8_t *out, const struct cs_address *from, const struct cs_address *to, uint16_t from_port,
+                   uint16_t to_port, uint16_t id, uint32_t len)
+{
+    write_ipv4(out, from, to, id, 0x4000 /* do not fragment */, CS_UDP_BYTES + len);
+    write_udp(out + CS_ETH_BYTES + CS_IPV4_BYTES, from_port, to_port, len);
+}
+
+void cs_packet_fragment(uint8_t *out, const struct cs_address *from, const struct cs_address *to, uint16_t id, uint32_t offset,
+                        bool more, uint32_t bytes)
+{
+    write_ipv4(out, from, to, id, (uint16_t)((more ? 0x2000 : 0) | offset / 8), bytes);
+}
+
+void cs_packet_udp_in_full(uint8_t *udp, const struct cs_address *from, const struct cs_address *to, uint16_t from_port,
+                           uint16_t to_port, uint32_t len, uint64_t sum)
+{
+    write_udp(udp, from_port, to_port, len);
+    uint16_t checksum = cs_packet_udp_checksum(from->ip, to->ip, CS_UDP_BYTES + len, sum + cs_packet_sum(udp, CS_UDP_BYTES, 0));
+    put16(udp + 6, checksum ? checksum : 0xffff); /* 0 would say that there is none */
 }
 
 void cs_packet_offload(uint8_t *headers)

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "frame.h"
+
 #define CS_ETH_BYTES 14u
 #define CS_ARP_BYTES 28u
 #define CS_IPV4_BYTES 20u
@@ -59,6 +61,8 @@ bool cs_packet_udp_header(struct cs_packet *packet, const uint8_t *udp, uint32_t
 
 /* The sum of RFC 1071 over bytes that come after `before` others. The sums of all of them are added. */
 uint32_t cs_packet_sum(const uint8_t *p, uint32_t bytes, uint32_t before);
+/* That of the first `bytes` of these parts of a pool's pages. */
+uint64_t cs_packet_sum_parts(const uint8_t *pages, const struct cs_part *part, uint32_t bytes);
 /* The UDP checksum of a datagram: of its addresses, and of len bytes (header and payload) with that sum; 0: the checksum
  * that was among them is right. */
 uint16_t cs_packet_udp_checksum(uint32_t from, uint32_t to, uint32_t len, uint64_t sum);
@@ -66,6 +70,13 @@ uint16_t cs_packet_udp_checksum(uint32_t from, uint32_t to, uint32_t len, uint64
 /* Write the 42 bytes in front of a payload of len bytes. */
 void cs_packet_udp(uint8_t *out, const struct cs_address *from, const struct cs_address *to, uint16_t from_port,
                    uint16_t to_port, uint16_t id, uint32_t len);
+
+/* Write the 34 bytes in front of a fragment with `bytes` bytes of its datagram's IP payload. */
+void cs_packet_fragment(uint8_t *out, const struct cs_address *from, const struct cs_address *to, uint16_t id, uint32_t offset,
+                        bool more, uint32_t bytes);
+/* Write the UDP header of a datagram whose len bytes have that sum, with its checksum. */
+void cs_packet_udp_in_full(uint8_t *udp, const struct cs_address *from, const struct cs_address *to, uint16_t from_port,
+                           uint16_t to_port, uint32_t len, uint64_t sum);
 
 /* Leave the UDP checksum of written headers to the adapter: the field gets the pseudo-header's sum
  * (linux/virtio_net.h, VIRTIO_NET_HDR_F_NEEDS_CSUM). */

@@ -50,7 +50,7 @@ static int copy_read(struct io_channel *c, struct io_message *m, int max)
             bytes += in.part[i].len;
         }
         io_container_free(c, &in, 1);
-        m[n++] = (struct io_message){.parts = 1, .part = {{handle, 0, bytes}}};
+        io_message_one(&m[n++], handle, 0, bytes);
     }
     return n;
 }
@@ -92,7 +92,7 @@ static int copy_map(struct io_channel *c, const struct io_message *m, void **add
 static int copy_alloc(struct io_channel *c, int size, struct io_message *m)
 {
     int handle = (uint32_t)size <= c->size ? io_buffers_take(&buffers) : -1;
-    *m = (struct io_message){.parts = 1, .part = {{handle, 0, size}}};
+    io_message_one(m, handle, 0, size);
     return handle < 0 ? -ENOBUFS : 0;
 }
 

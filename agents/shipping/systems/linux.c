@@ -18,7 +18,7 @@ static int linux_read(struct io_channel *c, struct io_message *m, int max)
         /* an ICMP error for something sent earlier (udp(7)) is not an error of this read */
         return err == EAGAIN || err == EINTR || err == ECONNREFUSED ? 0 : -err;
     }
-    *m = (struct io_message){.parts = 1, .part = {{handle, 0, (int)got}}};
+    io_message_one(m, handle, 0, (int)got);
     return 1;
 }
 

@@ -25,7 +25,7 @@ static int batch_read(struct io_channel *c, struct io_message *m, int max)
     struct iovec iov[IO_BATCH];
     int want = 0;
     for (int handle; want < max && want < IO_BATCH && (handle = io_buffers_take(&io_socket_buffers)) >= 0; want++) {
-        m[want] = (struct io_message){.parts = 1, .part = {{handle, 0, 0}}};
+        io_message_one(&m[want], handle, 0, 0);
         iov[want] = (struct iovec){io_buffers_at(&io_socket_buffers, handle), c->wanted};
         header[want] = (struct mmsghdr){.msg_hdr = {.msg_iov = &iov[want], .msg_iovlen = 1}};
     }

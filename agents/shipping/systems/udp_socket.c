@@ -72,7 +72,7 @@ int io_socket_map(struct io_channel *c, const struct io_message *m, void **addrs
 int io_socket_alloc(struct io_channel *c, int size, struct io_message *m)
 {
     int handle = (uint32_t)size <= c->size ? io_buffers_take(&io_socket_buffers) : -1;
-    *m = (struct io_message){.parts = 1, .part = {{handle, 0, size}}};
+    io_message_one(m, handle, 0, size);
     return handle < 0 ? -ENOBUFS : 0;
 }
 

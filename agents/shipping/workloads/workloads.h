@@ -46,6 +46,20 @@ struct ts_forwarder_result {
     uint64_t received, sent, dropped, batches, bytes, busy_ns;
 };
 
+struct ts_copier_config {
+    const char *source, *target;
+    const char *manager_socket; /* NULL: read(2) and write(2) */
+    uint32_t operation_bytes;
+};
+
+struct ts_copier_result {
+    uint64_t bytes, operations; /* writes */
+    /* CLOCK_MONOTONIC: files open; target closed, as cp ends; all of it on the disk (fsync(2)) */
+    uint64_t t0_ns, t1_ns, synced_ns;
+    uint64_t busy_ns; /* CPU time of this thread from t0 to t1 */
+    int how;          /* enum cs_file_how that hold for both files; 0 with read(2) and write(2) */
+};
+
 struct ts_range {
     uint64_t first, last;
 };
@@ -133,6 +147,10 @@ int ts_producer(const struct io_system_ops *ops, const struct ts_producer_config
                 struct cs_counters *counters, struct ts_producer_result *result);
 int ts_consumer(const struct io_system_ops *ops, const struct ts_consumer_config *config, struct ts_control *control,
                 struct cs_counters *counters, struct ts_consumer_result *result);
+/* Figure 2's cp, through the six calls or, as an expert would write it, with read(2) and write(2). target is made, or cut to
+ * nothing. Ends when all is copied. */
+int ts_copier(const struct ts_copier_config *config, struct ts_control *control, struct cs_counters *counters,
+              struct ts_copier_result *result);
 /* Artificial CPU load: a tight loop with little impact on the cache (CS95-441, section 3). */
 int ts_hog(struct ts_control *control, struct cs_counters *counters);
 

@@ -11,13 +11,13 @@ from typing import Any
 from orchestrator.experiments.local.definition import Cell, LocalDefinition
 from orchestrator.experiments.local.plan import LocalPlan
 from orchestrator.experiments.local.trial import LocalTrial, Performed, Place
-from orchestrator.experiments.processes import Died, Processes, TrialFailed
+from orchestrator.experiments.processes import Died, Processes
 
 GRACE_S = 10.0
 """Seconds beyond its time after which a trial is given up."""
 BUSY = 0.3
-"""Of one CPU: where nothing else limits them, processes that had less together were kept from working. What
-is left of it is the manager's work and waking up."""
+"""Of one CPU: where nothing else limits them, processes that had less together, and their manager, were kept
+from working."""
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,27 @@ class Chain:
         try:
             async with Processes(self._place.machine, self._place.lab) as processes:
                 ids = await self._start(processes, row.parts, cpus)
-                await _ended(processes, ids[-1], row.parts[-1].name, plan)
+                used, since = await self._cpu_s()
+                await processes.ended(ids[-1], plan.warmup_s + plan.measured_s + GRACE_S)
+                used_then, until = await self._cpu_s()
+                busy = (used_then - used) / (until - since)
                 # The writer first: one whose reader is stopped before it fails.
                 for part, one in zip(row.parts, ids, strict=True):
                     results[part.name] = (await processes.finish(one))["result"]
         except Died as error:
             return Performed(results, None, [str(error)])
-        return Performed(
-            results, float(results[row.parts[-1].name]["mbytes_per_s"]), _reasons(row, results, plan)
-        )
+        reasons = _reasons(row, results, plan)
+        if not row.limited and busy < BUSY:
+            reasons.append(f"something else had the CPU: the processes were busy {busy:.0%} of one together")
+        value = float(results[row.parts[-1].name]["mbytes_per_s"])
+        return Performed({**results, "busy": round(busy, 3)}, value, reasons)
+
+    async def _cpu_s(self) -> tuple[float, float]:
+        """Seconds of CPU that the host's I/O path has had so far, the processes and their manager; and the
+        moment of that (the middle of the request)."""
+        asked = time.monotonic()
+        counters = await self._place.machine.host_counters(self._place.lab, self._place.host)
+        return counters["cpu.io_usec"] / 1e6, (asked + time.monotonic()) / 2
 
     async def _start(self, processes: Processes, parts: Sequence[Part], cpus: Sequence[int]) -> list[str]:
         """Starts the last one first, so that each finds its reader; returns their ids in the order given."""
@@ -86,15 +98,6 @@ class Chain:
             params = {**part.params, "cpu": cpus[place % len(cpus)]}
             ids.insert(0, await processes.start(self._place.host, part.workload, part.system, params))
         return ids
-
-
-async def _ended(processes: Processes, last: str, name: str, plan: LocalPlan) -> None:
-    """Waits until the last process has read to the end."""
-    deadline = time.monotonic() + plan.warmup_s + plan.measured_s + GRACE_S
-    while (left := deadline - time.monotonic()) > 0:
-        if (await processes.look(last, wait_s=left))["state"] == "done":
-            return
-    raise TrialFailed(f"the {name} did not end within {GRACE_S:.0f} s of its time")
 
 
 def _reasons(row: Row, results: Mapping[str, Any], plan: LocalPlan) -> list[str]:
@@ -116,7 +119,4 @@ def _reasons(row: Row, results: Mapping[str, Any], plan: LocalPlan) -> list[str]
     seconds = (int(results[last]["t1_ns"]) - int(results[last]["t0_ns"])) / 1e9
     if abs(seconds - plan.measured_s) > 0.25 * plan.measured_s:
         found.append(f"the {last} measured {seconds:.2f} s instead of {plan.measured_s:g}")
-    busy = sum(float(results[part.name].get("busy", 0.0)) for part in row.parts)
-    if not row.limited and busy < BUSY:
-        found.append(f"something else had the CPU: the processes were busy {busy:.0%} of one together")
     return found

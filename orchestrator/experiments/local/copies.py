@@ -55,8 +55,7 @@ class Copies:
             for _ in ("warm-up", "measured"):
                 async with Processes(self._place.machine, self._place.lab) as processes:
                     one = await processes.start(self._place.host, "copier", cell.system, params)
-                    if (await processes.look(one, wait_s=GIVE_UP_S))["state"] != "done":
-                        raise TrialFailed(f"the copier ({cell.system}) did not end within {GIVE_UP_S:.0f} s")
+                    await processes.ended(one, GIVE_UP_S)
                     result = (await processes.finish(one))["result"]
             same = await self._same(source, target)
         except Died as error:

@@ -27,7 +27,7 @@ def judge(
         needed = [(cell.system, dict(cell.factors)) for cell in cells]
     # A row that several claims rest on is named once.
     void = dict.fromkeys(why for system, factors in needed if (why := tally.void(system, factors)))
-    void |= dict.fromkeys(
+    void = void or dict.fromkeys(
         f"invalid: no round has valid trials of both {ratio.of} and {ratio.to} with {told(ratio.factors)}"
         for ratio in claimed
         if ratio.median is None

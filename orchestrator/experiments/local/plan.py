@@ -31,5 +31,5 @@ def local_plan(options: Options) -> LocalPlan:
     """The plan of a run: `quick` is one short trial each."""
     plan = LocalPlan()
     if options.quick:
-        plan = replace(plan, trials=1, warmup_s=0.2, measured_s=0.5)
+        plan = replace(plan, trials=1, warmup_s=0.3, measured_s=1.0)
     return plan if options.trials is None else replace(plan, trials=options.trials)

@@ -11,6 +11,11 @@ from orchestrator.experiments.local.definition import Cell, LocalDefinition
 from orchestrator.experiments.local.plan import LocalPlan
 from orchestrator.experiments.local.trial import Place, Scene
 
+PAGE_BYTES = 4096
+POOL_PAGES = 4096
+POOL_FRAMES = 12
+"""A pool holds so many frames at least; its pages are memory of the machine."""
+
 
 def ipc(definition: LocalDefinition, cell: Cell, plan: LocalPlan, channel: str) -> Row:
     """Figure 4: a producer and a consumer. A system is `writer-to-reader`, or one name for both."""
@@ -37,8 +42,10 @@ def video(definition: LocalDefinition, cell: Cell, plan: LocalPlan, channel: str
     limit = str(cell.factors["limit"])
     relays = int(cell.factors["relays"])
     frame: dict[str, Any] = {"width": width, "height": height, "bits": bits, **_interval(plan)}
-    queue = {"queue_operations": plan.queue_frames}
+    queue: dict[str, Any] = {"queue_operations": plan.queue_frames}
     size = width * height * bits // 8
+    if cell.system != "linux":
+        queue["pages"] = max(POOL_PAGES, POOL_FRAMES * -(-size // PAGE_BYTES))
     display = {**frame, **queue, "channel": f"{channel}-{relays}"}
     if limit != "none":
         display["bus_mbytes_per_s"] = int(limit.removesuffix(" MB/s"))

@@ -20,15 +20,18 @@ SKIP = 77
 _PROTECTION = ("protection", "strict", "write_revoked", "shield")
 _CORE = (
     *("pool", "attach", "calls", "memory", "mapping", "wait", "control", "endpoint"),
-    *("datapath", "manager", "counters", *_PROTECTION),
+    *("datapath", "manager", "counters", "messages", "file", *_PROTECTION),
 )
 POOL = [f"core/{name}.c" for name in ("pool", "counters", *_PROTECTION)]
-_DEVICES = ("channel", "framebuffer", "framebuffer_memory", "framebuffer_calls")
+_DEVICES = (
+    *("channel", "framebuffer", "framebuffer_memory", "framebuffer_calls"),
+    *("file", "file_read", "file_write", "disk_uring", "disk_threads"),
+)
 CORE = [
     *(f"core/{name}.c" for name in _CORE),
     *(f"devices/{name}.c" for name in _DEVICES),
 ]
-NET = [f"net/{name}.c" for name in ("packet_format", "arp", "outbox", "packet", "reassembly")]
+NET = [f"net/{name}.c" for name in ("packet_format", "arp", "outbox", "packet", "reassembly", "fragment")]
 
 
 def behaviours(program: str) -> list[str]:
@@ -67,3 +70,4 @@ def run(program: Path, *arguments: str, seconds: float = 20) -> None:
         pytest.skip(done.stderr.strip())
     if done.returncode != 0:
         pytest.fail(f"{program.name} {' '.join(arguments)} ended with {done.returncode}\n{done.stderr}")
+    print(done.stdout, end="")

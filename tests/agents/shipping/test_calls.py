@@ -4,10 +4,12 @@ import pytest
 
 from tests.agents.shipping.programs import CORE, MEMORY, NET, Workshop, behaviours, run
 
+CALLS = [(program, test) for program in ("test_calls", "test_datagrams") for test in behaviours(program)]
 
-@pytest.mark.parametrize("test", behaviours("test_calls"))
-def test_call(workshop: Workshop, test: str) -> None:
-    run(workshop.build("test_calls", [*CORE, *NET], MEMORY, "fake_wire"), test)
+
+@pytest.mark.parametrize(("program", "test"), CALLS)
+def test_call(workshop: Workshop, program: str, test: str) -> None:
+    run(workshop.build(program, [*CORE, *NET], MEMORY, "fake_wire"), test)
 
 
 @pytest.mark.parametrize("test", behaviours("test_neighbours"))

@@ -8,9 +8,12 @@ OPTIONS = [*MEMORY, "-Wl,--wrap=clock_gettime"]
 """The time that fragments are waited for goes by when a test says so."""
 
 
-@pytest.mark.parametrize("test", behaviours("test_fragments"))
-def test_fragments(workshop: Workshop, test: str) -> None:
-    run(workshop.build("test_fragments", [*CORE, *NET], OPTIONS, "fake_wire"), test)
+WHOLE = [(program, test) for program in ("test_fragments", "test_sending") for test in behaviours(program)]
+
+
+@pytest.mark.parametrize(("program", "test"), WHOLE)
+def test_fragments(workshop: Workshop, program: str, test: str) -> None:
+    run(workshop.build(program, [*CORE, *NET], OPTIONS, "fake_wire"), test)
 
 
 @pytest.mark.parametrize("test", behaviours("fuzz_fragments"))

@@ -280,12 +280,22 @@ def test_impossible_arguments(host: Attachment, endpoint: Endpoint) -> None:
 # The documentation
 
 
-async def test_the_example_of_the_documentation_works(served: Host) -> None:
-    path, process = served
+@pytest.fixture
+def names() -> dict[str, Any]:
+    """What the examples of the documentation define."""
     page = (REPOSITORY / "docs/python-api.md").read_text()
-    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    names: dict[str, Any] = {"__name__": "example"}
-    exec(compile(example, "docs/python-api.md", "exec"), names)
+    defined: dict[str, Any] = {"__name__": "example"}
+    for example in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(example, "docs/python-api.md", "exec"), defined)
+    return defined
+
+
+def test_the_frame_buffer_of_the_documentation_shows_grey(served: Host, names: dict[str, Any]) -> None:
+    assert names["show_grey"](os.fspath(served[0])) == b"\x80" * 1264 * 960
+
+
+async def test_the_example_of_the_documentation_works(served: Host, names: dict[str, Any]) -> None:
+    path, process = served
     task = asyncio.create_task(names["brighten"](os.fspath(path), (OURS[0], 9555), THEIRS, 20))
     await eventually(lambda: "ring_udp9555_backlog" in process.counters(), "the example to listen")
     with kernel_socket(*THEIRS) as them:

@@ -10,6 +10,7 @@ PARTS = {
     "test_packet": ["net/packet_format.c"],
     "test_xdp": POOL,
     "test_reassembly": [*POOL, "net/reassembly.c"],
+    "test_cutting": [*POOL, "net/fragment.c", "net/packet_format.c"],
     "test_arp": ["net/arp.c", "net/packet_format.c"],
 }
 

@@ -22,6 +22,7 @@ SOURCE = {
     "flow": 1,
 }
 SINK = {"local": "127.0.0.1:0", "flow": 1}
+COPIER = {"source": __file__, "target": "/tmp/transship-no-such/target"}
 INTERFACE = {"name": "no-such", "mac": "02:00:00:00:00:01", "address": "10.1.0.1", "prefix": 24, "mtu": 1500}
 LOCAL = {"channel": "no-such", "duration_s": 0.1}
 RELAY = {"channel": "no-such", "out_channel": "no-such-either"}
@@ -59,7 +60,7 @@ def spec(workload: str, params: Any, system: Any = "linux") -> str:
         ("[]", ""),
         ("7", ""),
         ('{"workload": "sink"}', "system"),
-        (spec("teleporter", {}), "one of source, forwarder, sink, manager, hog, producer"),
+        (spec("teleporter", {}), "one of source, forwarder, sink, manager, hog, copier, producer"),
         (spec("sink", SINK, "carrier-pigeon"), "one of linux, linux-batch, copy, shipping expected"),
         (spec("sink", SINK, 7), ""),
         (spec("sink", {"flow": 1}), "params.local: None given"),
@@ -89,7 +90,7 @@ def spec(workload: str, params: Any, system: Any = "linux") -> str:
         (spec("consumer", LOCAL | {"channel": ""}), "params.channel: '' given"),
         (spec("consumer", LOCAL | {"channel": "x" * 64}), "params.channel"),
         (spec("consumer", LOCAL | {"channel": "a\0b"}), "params.channel"),
-        (spec("consumer", LOCAL | {"operation_bytes": 100}), "a multiple of 64 from 64 to 16777216 expected"),
+        (spec("consumer", LOCAL | {"operation_bytes": 100}), "a multiple of 64 from 64 to 33554432 expected"),
         (spec("consumer", LOCAL | {"operation_bytes": 0}), "params.operation_bytes: 0 given"),
         (spec("consumer", LOCAL | {"queue_operations": 0}), "params.queue_operations: 0 given"),
         (spec("consumer", LOCAL | {"map": "some"}), 'one of "none", "half", "full" expected'),
@@ -119,11 +120,19 @@ def spec(workload: str, params: Any, system: Any = "linux") -> str:
         (spec("server", LOCAL | {"width": 0}), "params.width: 0 given"),
         (spec("server", LOCAL | {"bits": 16}), "params.bits: 16 given, one of 8, 24, 32 expected"),
         (spec("server", LOCAL | {"width": 7, "height": 7}), "frames of 7 x 7 x 8 are 49 bytes"),
-        (spec("server", LOCAL | {"width": 16384, "height": 16384}), "a multiple of 64 up to 16777216"),
+        (spec("server", LOCAL | {"width": 16384, "height": 16384}), "a multiple of 64 up to 33554432"),
         (spec("server", LOCAL | {"fps": 0}), "params.fps: 0.0 given, a number of frames per second above"),
         (spec("display", LOCAL | {"bus_mbytes_per_s": -1}), "params.bus_mbytes_per_s: -1.0 given"),
         (spec("display", LOCAL | {"bus_mbytes_per_s": 1e9}), "params.bus_mbytes_per_s"),
         (spec("display", LOCAL | {"framebuffer": ""}), "params.framebuffer: '' given"),
+        (spec("copier", COPIER | {"target": 7}), "params.target: 7 given"),
+        (spec("copier", COPIER | {"source": "/dev/zero"}), "params.source: '/dev/zero' given"),
+        (spec("copier", COPIER | {"target": "/dev/full"}), "params.target: '/dev/full' given"),
+        (spec("copier", COPIER | {"target": COPIER["source"]}), "another file than params.source"),
+        (spec("copier", COPIER | {"operation_bytes": 1 << 21}), "params.operation_bytes"),
+        (spec("copier", COPIER, "copy"), "system: 'copy' given, one of linux, shipping expected"),
+        (spec("copier", COPIER), "No such file"),
+        (spec("copier", COPIER, "shipping"), "params.manager_socket: None given"),
         (spec("manager", {}), "params.interfaces: None given"),
         (spec("manager", MANAGER | {"interfaces": []}), "listen on the manager's socket"),
         (spec("manager", MANAGER | {"interfaces": [INTERFACE] * 9}), "params.interfaces: 9 given"),
@@ -131,6 +140,10 @@ def spec(workload: str, params: Any, system: Any = "linux") -> str:
         (spec("manager", MANAGER | {"interfaces": [INTERFACE | {"mac": 7}]}), ""),
         (spec("manager", MANAGER | {"backend": "packet"}), "attach to the interfaces"),
         (spec("manager", MANAGER | {"queue_datagrams": 0}), "params.queue_datagrams"),
+        (
+            spec("manager", MANAGER | {"pages": 1 << 20}),
+            "params.pages: 1048576 given, a whole number from 1024",
+        ),
         (
             spec("manager", MANAGER | {"backend": "dpdk"}),
             'params.backend: \'dpdk\' given, one of "auto", "xdp"',

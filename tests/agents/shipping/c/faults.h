@@ -1,5 +1,5 @@
-/* The fault points of the library in a program that is built with CS_FAULTS: who passed which how often, and the
- * death of this process at one of them. */
+/* The fault points of the library in a program that is built with CS_FAULTS: which there are, and the death of this
+ * process or of another at one of them. */
 #ifndef FAULTS_H
 #define FAULTS_H
 
@@ -16,7 +16,6 @@ enum { FAULTS = 160 };
 extern const struct cs_fault __start_cs_faults[], __stop_cs_faults[]; /* the linker's */
 
 static struct {
-    _Atomic uint64_t passed[FAULTS];
     _Atomic int later;
     _Atomic uint32_t later_passages;
 } *faults; /* shared by all processes of the test */
@@ -30,12 +29,9 @@ static struct {
 void cs_fault_passed(const struct cs_fault *point)
 {
     int i = (int)(point - __start_cs_faults);
-    if (faults) {
-        atomic_fetch_add_explicit(&faults->passed[i], 1, memory_order_relaxed);
-        if (i == atomic_load_explicit(&faults->later, memory_order_relaxed) &&
-            atomic_fetch_sub(&faults->later_passages, 1) == 1)
-            raise(SIGKILL);
-    }
+    if (faults && i == atomic_load_explicit(&faults->later, memory_order_relaxed) &&
+        atomic_fetch_sub(&faults->later_passages, 1) == 1)
+        raise(SIGKILL);
     if (i == fault_armed.point && --fault_armed.passages == 0)
         raise(fault_armed.signal);
 }
@@ -104,18 +100,6 @@ static inline void fault_is_now(uint32_t number, int point, uint32_t passages)
     fault_now.number = number;
     fault_now.point = point;
     fault_now.passages = passages;
-}
-
-/* Every point was passed at which somebody was to die: else the test says nothing about it. */
-static inline void faults_all_killed(const int *points, int count, const uint32_t *killed)
-{
-    int missed = 0;
-    for (int i = 0; i < count; i++)
-        if (killed[i] == 0) {
-            fprintf(stderr, "nobody died at %s\n", fault_name(points[i]));
-            missed++;
-        }
-    CHECK_EQ(missed, 0);
 }
 
 #endif

@@ -340,6 +340,16 @@ TEST(any_descriptor_and_any_ring_index_harm_only_their_sender)
     finish();
 }
 
+/* Files are closed by the kernel in its own time. */
+static void close_files(void)
+{
+    for (int i = 0; i < 5000 && m->files; i++) {
+        poll(NULL, 0, 1);
+        one_pass();
+    }
+    CHECK(!m->files);
+}
+
 /* A descriptor that nobody asked for must not stay open in the manager. */
 static void send_with_descriptor(int control, void *data, size_t bytes, int fd)
 {
@@ -363,9 +373,18 @@ TEST(any_bytes_on_the_managers_socket_harm_only_their_sender)
 {
     start();
     add_bystander();
-    int before = open_descriptors();
+    int file = memfd_create("file", MFD_CLOEXEC), before;
     struct cs_reply own = {0};
-    uint64_t answered = 0, refused = 0;
+    uint64_t answered = 0, refused = 0, files = 0;
+    attach(&hostile);
+    /* what files need is made for the first and stays */
+    struct cs_request first = {.version = CS_LAYOUT_VERSION, .call = CS_CALL_OPEN_FILE};
+    send_with_descriptor(hostile.control, &first, sizeof first, file);
+    cs_control_serve(m, hostile.slot);
+    CHECK(m->files);
+    disconnect(&hostile);
+    close_files();
+    before = open_descriptors();
     for (int i = 0; i < 20000; i++) {
         struct { struct cs_request q; uint8_t more[16]; } message;
         struct cs_reply reply = {0};
@@ -409,17 +428,20 @@ TEST(any_bytes_on_the_managers_socket_harm_only_their_sender)
             if (message.q.call == CS_CALL_FREE && below(8))
                 for (message.q.free.count = below(70); message.q.free.count > 0 && below(4); message.q.free.count--)
                     message.q.free.cids[below(CS_ALLOC_BATCH)] = some_cid(&own);
+            if (message.q.call == CS_CALL_OPEN_FILE && below(4))
+                message.q.file.writes = below(2), message.q.file.position = below(2) ? 0 : (uint64_t)INT64_MAX + below(2);
             if (message.q.call == CS_CALL_ALLOC)
                 message.q.alloc.pages = 1 + below(6), message.q.alloc.count = below(70);
         }
         if (below(40) == 0)
             bytes = below(sizeof message);
-        send_with_descriptor(hostile.control, &message, bytes, below(4) == 0 ? wire : -1);
+        send_with_descriptor(hostile.control, &message, bytes, below(4) ? -1 : below(3) ? file : wire);
         cs_control_serve(m, hostile.slot);
         if (take_reply(hostile.control, &reply, fds)) {
             *(reply.error ? &refused : &answered) += 1;
             if (message.q.call == CS_CALL_ALLOC && !reply.error)
                 own = reply;
+            files += message.q.call == CS_CALL_OPEN_FILE && !reply.error;
             close_all(fds);
         }
         if (i % 8 == 0) {
@@ -427,8 +449,9 @@ TEST(any_bytes_on_the_managers_socket_harm_only_their_sender)
             check_bystander();
         }
     }
-    CHECK(answered > 1000 && refused > 1000);
+    CHECK(answered > 1000 && refused > 1000 && files > 10);
     disconnect(&hostile);
+    close_files();
     check_nothing_left(&hostile);
     CHECK(m->framebuffer[CS_FRAMEBUFFERS - 1]);
     cs_framebuffers_close(m); /* nobody has them open, but pictures stay */

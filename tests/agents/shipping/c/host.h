@@ -32,6 +32,7 @@ static struct {
     bool no_recycling;
 } host;
 
+static uint32_t host_mtu = 9000; /* of the host to be started */
 static _Atomic int host_stop;
 
 static void host_told_to_stop(int signal)
@@ -45,7 +46,7 @@ static void host_run_manager(int wire, int counters)
     char error[256] = "";
     struct cs_manager *m;
     struct cs_manager_config c = {
-        .interface = {{.name = "wire0", .ip = frame_us.ip, .mask = 0xffffff00, .mtu = 9000}},
+        .interface = {{.name = "wire0", .ip = frame_us.ip, .mask = 0xffffff00, .mtu = host_mtu}},
         .interfaces = 1, .backend = "wire", .queue = HOST_QUEUE,
         .protection = host.protection, .zeroing = host.zeroing, .no_recycling = host.no_recycling};
     memcpy(c.interface[0].mac, frame_us.mac, 6);

@@ -178,7 +178,7 @@ static inline struct cs_reply ask(int socket, struct cs_request q, int *fds, uin
     struct cs_reply reply = {.error = -EPIPE};
     int before = cs_self.control;
     cs_self.control = socket;
-    int err = cs_ask_many(&q, -1, &reply, fds, room);
+    int err = cs_ask_many(&q, NULL, 0, &reply, fds, (int)room);
     cs_self.control = before;
     reply.error = err;
     return reply;

@@ -24,7 +24,7 @@ struct mix_head {
 struct mix {
     struct mix_record *record;
     const char *name; /* of the channel, before its number */
-    int channel, udp, silent;
+    int channel, udp, silent, screen;
     uint32_t next;       /* number of the next channel */
     uint32_t attached;   /* how often */
     uint32_t numbers[2]; /* sent: messages, datagrams */
@@ -34,7 +34,8 @@ struct mix {
     uint32_t restless; /* one step in so many closes something, or all */
     int timeout_ms;
     uint16_t port;       /* and the next one */
-    void (*ended)(void); /* called on -EPIPE and at the end of a channel, where these may be */
+    void (*ended)(struct mix *); /* called on -EPIPE and at the end of a channel, where these may be */
+    const struct mix_record *with; /* who mixes at the other end too: open the channel that it has open */
 };
 
 static inline uint8_t mix_byte(uint32_t number, uint32_t at)
@@ -74,7 +75,7 @@ static inline bool mix_end(struct mix *m, int err)
 {
     if (!m->ended || (err != -EPIPE && err != 0))
         return false;
-    m->ended();
+    m->ended(m);
     return true;
 }
 
@@ -82,6 +83,9 @@ static inline void mix_open_channel(struct mix *m)
 {
     char name[40];
     struct mix_record *r = m->record;
+    uint32_t theirs = m->with ? atomic_load(&m->with->channels) : 0;
+    if (theirs > m->next)
+        m->next = theirs - 1;
     snprintf(name, sizeof name, "%s.%u", m->name, (unsigned)m->next);
     atomic_store(&r->channels, ++m->next);
     m->channel = cs_open_channel(name, CS_MIN_QUEUE, m->timeout_ms);
@@ -104,6 +108,8 @@ static inline void mix_open(struct mix *m)
     mix_open_channel(m);
     m->udp = mix_open_udp(m, m->port, frame_them.ip);
     m->silent = mix_open_udp(m, m->port + 1, frame_them.ip + MIX_SILENT); /* nobody answers: it stays in the ring */
+    m->screen = cs_open_framebuffer("screen", m->timeout_ms);
+    CHECK(m->screen >= 0 || mix_end(m, m->screen));
 }
 
 static inline int mix_any(struct mix *m)
@@ -202,6 +208,16 @@ static inline void mix_read(struct mix *m, int fd)
     }
 }
 
+static inline void mix_draw(struct mix *m)
+{
+    int err;
+    mix_write(m, m->screen);
+    if (below(4))
+        return;
+    err = cs_ioctl(m->screen, CS_DRAIN, NULL);
+    CHECK(err == 0 || err == -ETIMEDOUT || mix_end(m, err));
+}
+
 static inline void mix_look(struct mix *m)
 {
     int fd = mix_any(m), ready = below(2) ? cs_ready(fd) : cs_writable(fd);
@@ -270,7 +286,8 @@ static inline void mix_step(struct mix *m)
     case 5: case 6: mix_free(m); break;
     case 7: case 8: case 9: mix_alloc(m); break;
     case 10: mix_write(m, m->silent); break;
-    case 11: case 12: case 13: case 14: mix_write(m, m->udp); break;
+    case 11: mix_draw(m); break;
+    case 12: case 13: case 14: mix_write(m, m->udp); break;
     case 15: case 16: case 17: case 18: mix_read(m, m->udp); break;
     case 19: case 20: case 21: case 22: case 23: mix_read(m, m->channel); break;
     default: mix_write(m, m->channel);

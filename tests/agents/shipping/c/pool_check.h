@@ -4,9 +4,21 @@
 #define POOL_CHECK_H
 
 #include <dirent.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "core/pool.h"
+
+static inline struct cs_counters *new_counters(void)
+{
+    int fd = memfd_create("counters", MFD_CLOEXEC);
+    CHECK_EQ(ftruncate(fd, CS_COUNTERS_BYTES), 0);
+    struct cs_counters *made = cs_counters_open(fd);
+    close(fd);
+    CHECK(made);
+    return made;
+}
 
 static inline void check_pool(const struct cs_pool *p)
 {
@@ -17,6 +29,7 @@ static inline void check_pool(const struct cs_pool *p)
         const struct cs_container *c = &p->shared->table[i];
         CHECK(c->state < CS_STATES);
         CHECK((c->owner != 0) == (c->state == CS_OWNED));
+        CHECK(c->shared == 0 || c->state == CS_SENDING);
         CHECK(c->pages >= 1 && i + c->pages <= p->pages);
         in[c->state]++;
         held[c->owner] += c->pages;

@@ -273,6 +273,29 @@ TEST(containers_come_back_through_a_relay_too)
     host_end();
 }
 
+static void read_free_and_answer(void)
+{
+    int fd = channel_end("test", SOON_MS), cid;
+    struct cs_args args = {.cids = &cid};
+    CHECK_EQ(cs_read(fd, BIG, 1, &args, 0), 1);
+    CHECK_EQ(cs_free(1, &cid), 0);
+    CHECK_EQ(write_pattern(fd, 0, 1, 0, 0), 0);
+}
+
+TEST(a_reader_that_allocates_nothing_gives_back_at_once_what_it_frees)
+{
+    host_start();
+    int fd = channel_end("test", SOON_MS), cid = cs_alloc(BIG, NULL, 0), page = cid & 0xfffff;
+    CHECK_EQ(cs_write(fd, 1, &cid, NULL, NULL, 0), 0);
+    pid_t reader = other(read_free_and_answer);
+    CHECK_EQ(read_pattern(fd, 1, 1, 0, 0, 0), 1); /* the answer is behind what was freed */
+    uint64_t before = counted("manager_requests");
+    CHECK_EQ(cs_alloc(BIG, NULL, 0) & 0xfffff, page);
+    CHECK_EQ(counted("manager_requests"), before);
+    ended_well(reader);
+    host_end();
+}
+
 TEST(a_size_that_was_freed_is_had_again_at_once)
 {
     static const int sizes[] = {CS_PAGE_SIZE, 3 * CS_PAGE_SIZE, BIG};

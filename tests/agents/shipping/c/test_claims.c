@@ -86,6 +86,9 @@ static struct cs_request read_request(const char *line, int *answer)
     } else if (strcmp(call, "cut") == 0) {
         q.call = CS_CALL_CUT;
         CHECK_EQ(sscanf(arguments, "%u %u", &q.cut.cid, &q.cut.pages), 2);
+    } else if (strcmp(call, "file") == 0) {
+        q.call = CS_CALL_OPEN_FILE;
+        CHECK_EQ(sscanf(arguments, "%lu %u", &q.file.position, &q.file.writes), 2);
     } else if (strcmp(call, "free") == 0) {
         q.call = CS_CALL_FREE;
         q.free.count = 1;

@@ -15,11 +15,7 @@ static struct cs_counters *counters;
 static struct cs_pool new_pool(void)
 {
     struct cs_pool p;
-    int fd = memfd_create("counters", MFD_CLOEXEC);
-    CHECK_EQ(ftruncate(fd, CS_COUNTERS_BYTES), 0);
-    counters = cs_counters_open(fd);
-    close(fd);
-    CHECK(counters);
+    counters = new_counters();
     CHECK_EQ(cs_pool_create(&p, PAGES, counters), 0);
     check_pool(&p);
     return p;

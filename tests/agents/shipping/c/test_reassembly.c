@@ -1,8 +1,5 @@
 /* Which fragments make a datagram, and what is given up when: the list alone, against a map of bytes. */
 #define _GNU_SOURCE
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include "frames.h"
 #include "net/reassembly.h"
 #include "pool_check.h"
@@ -17,10 +14,7 @@ static uint64_t now = 1;
 
 static void start(void)
 {
-    int fd = memfd_create("counters", MFD_CLOEXEC);
-    CHECK_EQ(ftruncate(fd, CS_COUNTERS_BYTES), 0);
-    CHECK((counters = cs_counters_open(fd)));
-    close(fd);
+    counters = new_counters();
     CHECK_EQ(cs_pool_create(&pool, PAGES, counters), 0);
     cs_reassembly_open(&list, &pool, counters);
 }

@@ -18,10 +18,7 @@ static struct cs_netif netif = {.pool = &pool, .state = &state};
 
 static void start(void)
 {
-    int fd = memfd_create("counters", MFD_CLOEXEC);
-    CHECK_EQ(ftruncate(fd, CS_COUNTERS_BYTES), 0);
-    CHECK((counters = cs_counters_open(fd)));
-    close(fd);
+    counters = new_counters();
     CHECK_EQ(cs_pool_create(&pool, PAGES, counters), 0);
     for (int i = 0; i < DROPS; i++)
         state.drops[i] = cs_counter_get(counters, (const char *[]){"no_page", "ring_full", "bad_send", "fragments"}[i]);

@@ -201,11 +201,6 @@ class Spoiled(FakeMachine):
         ("consumer", {"mismatches": 3}, "the consumer counted 3 mismatches"),
         ("consumer", {"ended": False}, "the consumer was stopped before the producer had closed"),
         ("consumer", {"t1_ns": 0}, "the consumer measured"),
-        (
-            "consumer",
-            {"busy": -0.8},
-            "something else had the CPU: the processes were busy 10% of one together",
-        ),
     ],
 )
 async def test_a_trial_that_does_not_count_is_named_and_repeated(
@@ -217,6 +212,17 @@ async def test_a_trial_that_does_not_count_is_named_and_repeated(
     assert len(bad) == 1 and text in bad[0]["reasons"][0]
     assert len(trials(tmp_path)) == len(result.rows) + 1
     assert any(text in note and "is INVALID" in note for note in _notes(result))
+
+
+async def test_processes_that_are_kept_from_working_measure_nothing(tmp_path: Path) -> None:
+    machine = FakeMachine()
+    machine.busy = 0.1
+    result = await run(machine, tmp_path, "video")
+    assert result.verdict == "invalid"
+    limited = [trial for trial in trials(tmp_path) if trial["factors"]["limit"] != "none"]
+    others = [trial for trial in trials(tmp_path) if trial["factors"]["limit"] == "none"]
+    assert all(trial["valid"] for trial in limited)
+    assert all("something else had the CPU" in trial["reasons"][0] for trial in others)
 
 
 async def test_more_invalid_than_valid_trials_make_it_invalid(tmp_path: Path) -> None:

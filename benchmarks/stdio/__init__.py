@@ -1,0 +1,114 @@
+"""`bench stdio`: an unchanged program that reads a character at a time, with our library and the system's.
+
+The program is wc.c. With the system's library it reads what another process writes to a pipe; with ours,
+what another process writes to a local channel. docs/benchmarks.md says what is the same in both and what not.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from benchmarks.stdio.trial import OURS, SYSTEMS, Programs, TrialError, build, run_trial
+from orchestrator.experiments.statistics import median_ci95, paired_ratios
+from orchestrator.state import state_directory
+
+BYTES, QUICK_BYTES = 512 << 20, 64 << 20
+TRIALS, QUICK_TRIALS = 11, 3
+SEED = 1
+THROUGHPUT, CPU = "throughput", "reader's CPU"
+UNITS = {THROUGHPUT: "MB/s", CPU: "ns/byte"}
+
+Report = Callable[[dict[str, Any]], None]
+Values = dict[tuple[str, str], dict[int, float]]
+"""By system and measure: the value of each valid trial, by its number."""
+
+
+def main(options: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Run the benchmark as the command line asks for it: `quick`, `trials`."""
+    quick = bool(options.get("quick"))
+    trials = options.get("trials") or (QUICK_TRIALS if quick else TRIALS)
+    return run(trials, QUICK_BYTES if quick else BYTES, report)
+
+
+def run(trials: int, total: int, report: Report) -> dict[str, Any]:
+    """Measure, and return the result in the shape of `reproduce --format json`.
+
+    Raises:
+        RuntimeError: there are no two CPUs, or a program cannot be compiled.
+    """
+    cpus = sorted(os.sched_getaffinity(0))[:2]
+    if len(cpus) < 2:
+        raise RuntimeError("bench stdio needs two CPUs, one for each process; this process may use one")
+    values: Values = {point: {} for point in itertools.product(SYSTEMS, UNITS)}
+    problems: list[str] = []
+    report({"phase": "compiling", "done": 0, "total": None, "seconds_left": None})
+    programs = build(state_directory() / "cache")
+    _measure(programs, values, problems, trials, total, cpus, report)
+    return {
+        "benchmark": "stdio",
+        "environment": {
+            "kernel": platform.release(),
+            "libc": " ".join(platform.libc_ver()),
+            "cpus": {"reader": cpus[1], "writer and manager": cpus[0]},
+            "bytes": total,
+            "seed": SEED,
+            "notes": problems,
+        },
+        "rows": [_row(values, system, measure, trials) for measure in UNITS for system in SYSTEMS],
+        "ratios": [_ratio(values, measure, peer) for measure in UNITS for peer in SYSTEMS if peer != OURS],
+    }
+
+
+def _measure(
+    programs: Programs,
+    values: Values,
+    problems: list[str],
+    trials: int,
+    total: int,
+    cpus: Sequence[int],
+    report: Report,
+) -> None:
+    """Trials alternate: one of each system, then the next of each."""
+    plan = list(itertools.product(range(trials), SYSTEMS))
+    began = time.monotonic()
+    for done, (number, system) in enumerate(plan):
+        left = (time.monotonic() - began) / done * (len(plan) - done) if done else None
+        report({"phase": system, "done": done, "total": len(plan), "seconds_left": left})
+        try:
+            seconds, cpu_seconds = run_trial(programs, system, total, cpus)
+        except TrialError as error:
+            problems.append(f"{system}, trial {number + 1}: {error}")
+            continue
+        values[system, THROUGHPUT][number] = total / seconds / 1e6
+        values[system, CPU][number] = cpu_seconds / total * 1e9
+    report({"phase": "stdio", "done": len(plan), "total": len(plan), "seconds_left": 0})
+
+
+def _row(values: Values, system: str, measure: str, trials: int) -> dict[str, Any]:
+    valid = list(values[system, measure].values())
+    median, interval = median_ci95(valid, SEED) if valid else (None, None)
+    return {
+        "system": system,
+        "factors": {"measure": measure},
+        "published": None,
+        "unit": UNITS[measure],
+        "trials": trials,
+        "invalid_trials": trials - len(valid),
+        "median": median,
+        "ci95": interval,
+        "loss": None,
+    }
+
+
+def _ratio(values: Values, measure: str, peer: str) -> dict[str, Any]:
+    """Ours to the peer's, of times the peer's to ours: above one, ours is the better."""
+    of, to = (OURS, peer) if measure == THROUGHPUT else (peer, OURS)
+    ratios = paired_ratios(values[of, measure], values[to, measure])
+    median, interval = median_ci95(ratios, SEED) if ratios else (None, None)
+    factors = {"measure": measure}
+    return {"of": of, "to": to, "factors": factors, "published": None, "median": median, "ci95": interval}
