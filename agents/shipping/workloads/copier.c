@@ -75,7 +75,7 @@ static int write_all(int out, const uint8_t *data, size_t bytes)
 
 static int copy_linux(const struct ts_copier_config *c, int in, int out, const struct progress *p)
 {
-    void *buffer;
+    void *buffer = NULL;
     ssize_t got;
     int err = -posix_memalign(&buffer, CS_PAGE_SIZE, c->operation_bytes);
     if (err < 0)
