@@ -17,10 +17,12 @@ THREADS = ["-fsanitize=thread"]
 LIBRARIES = ["-lpthread", "-Wl,--as-needed", "-lxdp", "-lbpf"]
 SKIP = 77
 
+_PROTECTION = ("protection", "strict", "write_revoked", "shield")
 _CORE = (
-    *("pool", "attach", "calls", "memory", "wait", "control", "endpoint"),
-    *("datapath", "manager", "counters", "messages", "file"),
+    *("pool", "attach", "calls", "memory", "mapping", "wait", "control", "endpoint"),
+    *("datapath", "manager", "counters", "messages", "file", *_PROTECTION),
 )
+POOL = [f"core/{name}.c" for name in ("pool", "counters", *_PROTECTION)]
 _DEVICES = (
     *("channel", "framebuffer", "framebuffer_memory", "framebuffer_calls"),
     *("file", "file_read", "file_write", "disk_uring", "disk_threads"),
