@@ -31,6 +31,7 @@ from benchmarks.forwarding import signals
 from benchmarks.forwarding.raw import RawError, Way, build
 from benchmarks.forwarding.trial import FRAMES, RAW, SHIPPING, SYSTEMS, Found, Load, run_trial, way_through
 from orchestrator.events import EventBus
+from orchestrator.experiments import steadiness
 from orchestrator.experiments.definitions import EXPERIMENTS
 from orchestrator.experiments.environment import describe
 from orchestrator.experiments.statistics import median_ci95, paired_ratios
@@ -135,7 +136,8 @@ async def _measured(trials: int, sizes: Sequence[int], seconds: float, report: R
         report({"phase": "forwarding", "done": total, "total": total, "seconds_left": 0})
     return {
         "benchmark": "forwarding",
-        "environment": environment | {"seed": SEED, "notes": _notes(bench, measured)},
+        "environment": environment
+        | {"seed": SEED, "notes": [*_notes(bench, measured), *steadiness.notes(environment)]},
         "rows": [_row(size, system, trials) for size in measured for system in SYSTEMS],
         "ratios": [_ratio(size, of) for size in measured for of in (SHIPPING, FRAMES)],
     }

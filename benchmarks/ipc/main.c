@@ -1,14 +1,16 @@
 /* `bench ipc`, the systems in C. Two processes on two cores: one makes messages, the other looks at them.
  *
- * ipc SYSTEM SIZE SECONDS TOUCHED MEASURE CPU CPU SOCKET
+ * ipc SYSTEM SIZE SECONDS TOUCHED MEASURE CPU CPU SOCKET PARENT
  *     TOUCHED: lines (a word of each cache line is written and read), nothing, bytes (all, as the tests want it)
  *     MEASURE: throughput (messages one after the other), round-trip (one there, one back, each made and looked at)
  *     SOCKET: a path for the manager's, if the system needs one
- * ipc manager SIZE CPU CPU SOCKET: a manager for messages of that size, until SIGTERM
+ *     PARENT: the process that starts it, and with which it ends
+ * ipc manager SIZE CPU CPU SOCKET PARENT: a manager for messages of that size, until SIGTERM
  *
  * On standard output one JSON object; on standard error why there is none. The clock starts after a fifth of SECONDS. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -268,10 +270,18 @@ static int choice(const char *text, const char *const *allowed, int count, const
     exit(2);
 }
 
+/* Whoever is killed in the middle of a benchmark takes its trial along. */
+static void end_with(const char *parent)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != number_of(parent, 1, INT_MAX, "PARENT"))
+        exit(1);
+}
+
 static int only_manager(char **args)
 {
     int cpus[] = {(int)number_of(args[3], 0, CPU_SETSIZE - 1, "CPU"), (int)number_of(args[4], 0, CPU_SETSIZE - 1, "CPU")};
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    end_with(args[6]);
     pin(cpus, 2);
     int err = run_manager(args[5], pool_pages((size_t)number_of(args[2], LINE, LARGEST, "SIZE")), STDOUT_FILENO);
     return err < 0;
@@ -282,10 +292,10 @@ int main(int count, char **args)
     static const char *const touches[] = {"lines", "nothing", "bytes"}, *const measures[] = {"throughput", "round-trip"};
     enum { WAYS = sizeof ways / sizeof *ways };
     const char *names[WAYS];
-    if (count == 6 && strcmp(args[1], "manager") == 0)
+    if (count == 7 && strcmp(args[1], "manager") == 0)
         return only_manager(args);
-    if (count != 9) {
-        fprintf(stderr, "ipc: SYSTEM SIZE SECONDS TOUCHED MEASURE CPU CPU SOCKET expected\n");
+    if (count != 10) {
+        fprintf(stderr, "ipc: SYSTEM SIZE SECONDS TOUCHED MEASURE CPU CPU SOCKET PARENT expected\n");
         return 2;
     }
     for (int i = 0; i < WAYS; i++)
@@ -302,7 +312,7 @@ int main(int count, char **args)
         fprintf(stderr, "ipc: SECONDS: %s given, a number above zero expected\n", args[3]);
         return 2;
     }
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    end_with(args[9]);
     told = mmap(NULL, sizeof *told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (told == MAP_FAILED)
         fail("share memory", -errno);

@@ -1,14 +1,13 @@
 """The Python side of `bench ipc`: two Python processes on two cores, one makes messages, the other looks at
 them.
 
-`python -m benchmarks.ipc.pair SYSTEM SIZE SECONDS TOUCHED MEASURE CPU CPU PLACE` takes what ipc/main.c takes,
-does the same work, and prints the same JSON object. PLACE: the socket of a manager, or, for iceoryx2, a path
-that nobody else uses.
+`python -m benchmarks.ipc.pair SYSTEM SIZE SECONDS TOUCHED MEASURE CPU CPU PLACE PARENT` takes what ipc/main.c
+takes, does the same work, and prints the same JSON object. PLACE: the socket of a manager, or, for iceoryx2,
+a path that nobody else uses.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import mmap
 import os
@@ -164,7 +163,9 @@ def run(work: Work) -> dict[str, Any]:
             os._exit(failed)
     os.sched_setaffinity(0, {work.cpus[not round_trip]})
     if round_trip:
-        os.read(ready, 1)
+        os.close(say_ready)
+        if not os.read(ready, 1):
+            raise RuntimeError("the other process failed")
         way = open_way(work, "there", "back")
         found = call(way, shared, work)
     else:
@@ -179,8 +180,7 @@ def run(work: Work) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    # Whoever is killed in the middle of a benchmark takes its trial along.
-    ctypes.CDLL(None).prctl(1, 9)
-    system, size, seconds, touched, measured, cpu, other_cpu, place = sys.argv[1:]
+    system, size, seconds, touched, measured, cpu, other_cpu, place, parent = sys.argv[1:]
+    die_with_parent(int(parent))
     cpus = (int(cpu), int(other_cpu))
     print(json.dumps(run(Work(system, int(size), float(seconds), touched, measured, cpus, place))))

@@ -11,7 +11,8 @@ from typing import Any
 
 import iceoryx2 as iox2
 
-from benchmarks.ipc.work import TOUCH, Work, shared_memory_prefix, wrong
+from benchmarks.ipc.place import shared_memory_prefix
+from benchmarks.ipc.work import TOUCH, Work, wrong
 
 
 class Polling:
@@ -21,7 +22,7 @@ class Polling:
         self._size = work.size
         self._make, self._check = TOUCH[work.touched]
         iox2.set_log_level(iox2.LogLevel.Error)
-        # Under names of this trial's own, so that whoever started it can remove what a killed process leaves.
+        # Under names of this trial's own, so that what killed processes leave can be removed.
         config = iox2.config.default()
         config.global_cfg.root_path = iox2.Path.new(work.place)
         config.global_cfg.prefix = iox2.FileName.new(shared_memory_prefix(work.place))

@@ -29,7 +29,7 @@ int queue_of(size_t size)
 
 uint32_t pool_pages(size_t size)
 {
-    return 4096 + 3 * (uint32_t)queue_of(size) * (uint32_t)((size + PAGE - 1) / PAGE);
+    return 4096 + 6 * (uint32_t)queue_of(size) * (uint32_t)((size + PAGE - 1) / PAGE);
 }
 
 int run_manager(const char *socket, uint32_t pages, int ready)

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -18,7 +17,8 @@ from agents.processes import REPOSITORY, tail_of
 from agents.shipping.build import HERE as LIBRARY
 from agents.shipping.build import sources
 from benchmarks._compiled import compiled
-from benchmarks.ipc.work import Work, shared_memory_prefix
+from benchmarks.ipc.place import swept_place
+from benchmarks.ipc.work import Work
 
 HERE = Path(__file__).resolve().parent
 OURS, OURS_PYTHON = "shipping", "shipping-python"
@@ -52,27 +52,31 @@ def run_trial(ipc: Path, work: Work) -> dict[str, Any]:
 
     Raises TrialError.
     """
-    with tempfile.TemporaryDirectory(prefix="transship-ipc-") as folder:
-        place = str(Path(folder) / "place")
+    with swept_place() as (place, held):
         numbers = [str(work.size), str(work.seconds), work.touched, work.measure, *map(str, work.cpus), place]
         if work.system in IN_C:
-            return _result([str(ipc), work.system, *numbers])
+            return _result([str(ipc), work.system, *numbers], held)
         command = [sys.executable, "-m", "benchmarks.ipc.pair", work.system, *numbers]
-        if work.system == OURS_PYTHON:
-            with _manager(ipc, work, place):
-                return _result(command)
-        try:
-            return _result(command)
-        finally:
-            for left in Path("/dev/shm").glob(f"{shared_memory_prefix(place)}*"):
-                left.unlink(missing_ok=True)
+        if work.system != OURS_PYTHON:
+            return _result(command, held)
+        with _manager(ipc, work, place, held):
+            return _result(command, held)
 
 
-def _result(command: list[str]) -> dict[str, Any]:
+def _start(command: list[str], held: int) -> subprocess.Popen[bytes]:
     # A session of its own: Ctrl-C ends the benchmark, which ends its trial, and not the other way round.
-    with subprocess.Popen(
-        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    ) as process:
+    return subprocess.Popen(
+        [*command, str(os.getpid())],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        pass_fds=(held,),
+    )
+
+
+def _result(command: list[str], held: int) -> dict[str, Any]:
+    with _start(command, held) as process:
         try:
             said, complaint = process.communicate(timeout=LIMIT_S)
         except subprocess.TimeoutExpired:
@@ -87,12 +91,9 @@ def _result(command: list[str]) -> dict[str, Any]:
 
 
 @contextmanager
-def _manager(ipc: Path, work: Work, place: str) -> Iterator[None]:
+def _manager(ipc: Path, work: Work, place: str, held: int) -> Iterator[None]:
     """Our host's manager; it may use the two CPUs of the trial, and no other."""
-    command = [str(ipc), "manager", str(work.size), *map(str, work.cpus), place]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    ) as process:
+    with _start([str(ipc), "manager", str(work.size), *map(str, work.cpus), place], held) as process:
         try:
             if process.stdout is None or process.stdout.readline() != b"ready\n":
                 raise TrialError(f"the manager did not start{tail_of(process.communicate()[1])}")

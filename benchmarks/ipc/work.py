@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,11 +33,6 @@ class Work:
         while 2 * count <= MOST_WAITING and 2 * count * self.size <= WAITING_BYTES:
             count *= 2
         return max(count, LEAST_WAITING)
-
-
-def shared_memory_prefix(place: str) -> str:
-    """How the names of all that iceoryx2 has in /dev/shm for this trial begin."""
-    return f"{Path(place).parent.name}-"
 
 
 class Way(Protocol):

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.experiments.calibration import Calibration, Flows, Point, Report
+from orchestrator.experiments.calibration import Calibration, Flows, Point, Report, curve_error
 from orchestrator.experiments.plan import Plan
 from orchestrator.experiments.workloads import Setting, Target, TrialFailed, Workloads
 
@@ -149,9 +149,9 @@ class BudgetSearch:
 
     def _error(self, rates: list[float]) -> float:
         ring = self._definition.ring_mbps
-        parts = [part for _, part in self._plan.curve]
-        wrong = [(rate / (part * ring) - 1) ** 2 for rate, part in zip(rates, parts, strict=True)]
-        return float((sum(wrong) / len(wrong)) ** 0.5)
+        return curve_error(
+            [(rate / ring, part) for rate, (_, part) in zip(rates, self._plan.curve, strict=True)]
+        )
 
     def _quota(self, budget: float) -> int:
         return max(MIN_QUOTA_US, round(budget * self._plan.cpu_period_us))

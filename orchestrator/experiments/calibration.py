@@ -6,7 +6,7 @@ and the setting is frozen before any other system runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel
 
@@ -34,8 +34,7 @@ class Point(BaseModel):
 
 
 class Calibration(BaseModel):
-    """What was found and from what. `error` is the fit's relative root mean square deviation (period
-    only)."""
+    """What was found and from what. `error` is the fit's `curve_error` (`scaled`: of the loaded part)."""
 
     profile: Profile
     system: str
@@ -52,3 +51,8 @@ class Calibration(BaseModel):
     def setting(self) -> Setting:
         """What every trial of the run gets."""
         return Setting(self.ring_mbps, self.offered_mbps, self.quota_us, self.period_us, self.queue_datagrams)
+
+
+def curve_error(points: Sequence[tuple[float, float]]) -> float:
+    """Root mean square of the relative deviations of what was found (first of each) from what was wanted."""
+    return float((sum((found / wanted - 1) ** 2 for found, wanted in points) / len(points)) ** 0.5)

@@ -12,8 +12,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from orchestrator.experiments.steadiness import page_touch_us
+
 PROJECT = Path(__file__).parents[2]
-VOLATILE = ("time", "load_average", "project")
+VOLATILE = ("time", "load_average", "page_touch_us", "project")
 """What may differ between before and after. A commit made during a run is not what runs."""
 LIBRARIES = ("aiohttp", "pydantic", "pyroute2", "numpy", "matplotlib", "cffi", "mininet")
 PACKAGES = ("mininet", "libxdp1", "libbpf1", "libc6")
@@ -54,6 +56,7 @@ def _machine() -> dict[str, Any]:
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "load_average": list(os.getloadavg()),
+        "page_touch_us": page_touch_us(),
         "kernel": platform.release(),
         "kernel_build": platform.version(),
         "hz": _hz(),

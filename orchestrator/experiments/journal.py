@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
-from orchestrator.experiments import environment, validity
+from orchestrator.experiments import environment, steadiness, validity
 from orchestrator.experiments.definitions import Level, Options
 from orchestrator.experiments.files import append_line, write_json
 from orchestrator.experiments.result import Judged, Outcome, Result, invalidated, told
@@ -153,7 +153,13 @@ class Journal(Generic[R]):
             **extra,
             "options": options.model_dump(mode="json"),
             "seed": seed,
-            "notes": [*judged.notes, *void, *notes, *self._invalid_notes()],
+            "notes": [
+                *judged.notes,
+                *void,
+                *steadiness.notes(before, after),
+                *notes,
+                *self._invalid_notes(),
+            ],
         }
         result = Result(
             experiment=experiment.name,

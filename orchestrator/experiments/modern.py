@@ -69,7 +69,12 @@ async def highest_rates(
                 for _ in range(plan.search_attempts):
                     trial = await probe(
                         Planned(number, round_, system, hogs),
-                        replace(setting, offered_mbps=rate),
+                        replace(
+                            setting,
+                            offered_mbps=rate,
+                            # The same time's worth for all: what comes while the hogs have their turns.
+                            queue_datagrams=plan.loaded_queue(rate, target.definition.datagram_bytes, hogs),
+                        ),
                         probe_plan(plan),
                     )
                     number += 1

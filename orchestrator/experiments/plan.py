@@ -51,7 +51,9 @@ class Plan:
     turn_us: int = 4_000
     """Without a budget: what arrives while each hog has its turn of the CPU (a tick of 250 Hz), twice."""
     queue_choices: tuple[int, ...] = (256, 512, 1024, 2048, 4096)
-    """`scaled`: capacities in datagrams that conventional I/O may choose from."""
+    """`scaled`: capacities in datagrams of which one is chosen with conventional I/O."""
+    queue_rounds: int = 2
+    """How often each is tried at each load."""
 
     search_start_mbps: float = 500.0
     search_max_mbps: float = 9_000.0
@@ -74,8 +76,8 @@ class Plan:
         return self._queue(self.queue_periods * self.cpu_period_us, rate_mbps, datagram_bytes)
 
     def loaded_queue(self, rate_mbps: float, datagram_bytes: int, hogs: int) -> int:
-        """The same without a budget, beside so many hogs."""
-        return self._queue(self.queue_turns * self.turn_us * hogs, rate_mbps, datagram_bytes)
+        """The same without a budget, beside so many hogs; without any, as beside one."""
+        return self._queue(self.queue_turns * self.turn_us * max(1, hogs), rate_mbps, datagram_bytes)
 
     def _queue(self, away_us: float, rate_mbps: float, datagram_bytes: int) -> int:
         return max(self.queue_min, math.ceil(away_us / 8 * rate_mbps / datagram_bytes))
@@ -98,6 +100,7 @@ def plan_for(options: Options) -> Plan:
             probe_s=1.0,
             search_step_s=0.3,
             queue_choices=(512, 1024, 2048),
+            queue_rounds=1,
             search_resolution=0.1,
         )
     return plan if options.trials is None else replace(plan, trials=options.trials)

@@ -26,9 +26,10 @@ async def calibrate(
         offered_mbps=plan.search_start_mbps,
         quota_us=None,
         period_us=plan.cpu_period_us,
-        queue_datagrams=plan.loaded_queue(
-            plan.search_max_mbps, definition.datagram_bytes, max(definition.modern_hogs)
-        ),
+        queue_datagrams=plan.loaded_queue(plan.search_start_mbps, definition.datagram_bytes, 0),
         points=[],
-        notes=["modern: nothing is limited, so there is nothing to calibrate"],
+        notes=[
+            "modern: nothing is limited, so there is nothing to calibrate",
+            "modern: queues hold what comes in two turns of each hog at the rate that is tried",
+        ],
     )

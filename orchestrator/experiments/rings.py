@@ -1,11 +1,13 @@
 """Calibration of the profile `scaled`: rings that conventional forwarding just fills, without a budget, and
-the queue with which it forwards most."""
+the queue with which it does under load what the paper's did."""
 
 from __future__ import annotations
 
+import itertools
+from collections import defaultdict
 from dataclasses import replace
 
-from orchestrator.experiments.calibration import Calibration, Flows, Point, Report
+from orchestrator.experiments.calibration import Calibration, Flows, Point, Report, curve_error
 from orchestrator.experiments.plan import Plan
 from orchestrator.experiments.schedule import Planned
 from orchestrator.experiments.search import RateSearch
@@ -22,14 +24,16 @@ class _Rings:
         self.seconds = 0.0
         self._probe = probe_plan(plan)
 
-    def setting(self, rate: float) -> Setting:
+    def setting(self, rate: float, queue: int | None = None) -> Setting:
+        """`queue` None: long enough for certain."""
         definition = self.target.definition
         return Setting(
             ring_mbps=rate * definition.ring_mbps / definition.offered_mbps,
             offered_mbps=rate,
             quota_us=None,
             period_us=self.plan.cpu_period_us,
-            queue_datagrams=self.plan.loaded_queue(rate, definition.datagram_bytes, max(definition.hogs)),
+            queue_datagrams=queue
+            or self.plan.loaded_queue(rate, definition.datagram_bytes, max(definition.hogs)),
         )
 
     async def measure(self, setting: Setting, hogs: int) -> Trial:
@@ -52,33 +56,34 @@ class _Rings:
         )
         return trial
 
-    async def limit(self, rate: float, hogs: int) -> str | None:
-        """What kept this rate from being carried, as `bottleneck` says; None if an attempt carried it."""
+    async def limit(self, setting: Setting, hogs: int) -> str | None:
+        """What kept this setting from being carried, as `bottleneck` says; None if an attempt carried it."""
         for _ in range(self.plan.search_attempts):
-            await self.measure(self.setting(rate), hogs)
+            await self.measure(setting, hogs)
             if self.points[-1].limited_by is None:
                 break
         return self.points[-1].limited_by
 
-    async def best_queue(self, setting: Setting, report: Report) -> int:
-        """Of the capacities with which conventional I/O sustains the rate without hogs, the one with which it
-        forwards most under load, each load counting alike. Too short a queue loses what comes while others
-        have the CPU; too long a one is cold in the caches."""
+    async def fitting_queue(self, setting: Setting, report: Report) -> tuple[int, float]:
+        """The capacity with which conventional I/O under load is nearest to the paper's curve, and its error.
+        Too short a queue empties in its turn, and who sleeps gets more than a share of the CPU; too long a
+        one is cold in the caches."""
         loads = [point for point in self.plan.curve if point[0] > 0]
-        score = dict.fromkeys(self.plan.queue_choices, 0.0)
-        for choice in self.plan.queue_choices:
-            trial = await self.measure(replace(setting, queue_datagrams=choice), 0)
-            if trial.loss is None or trial.loss > self.plan.sustained_loss:
-                del score[choice]
-            self.tell(report, (len(loads) + 1) * len(score))
-        left = len(loads) * len(score)
-        for hogs, share in loads:
-            for choice in score:
-                trial = await self.measure(replace(setting, queue_datagrams=choice), hogs)
-                score[choice] += (trial.throughput_mbps or 0.0) / share
-                left -= 1
-                self.tell(report, left)
-        return max(score, key=lambda choice: score[choice], default=setting.queue_datagrams)
+        rounds = range(self.plan.queue_rounds)
+        ring = self.target.definition.ring_mbps * setting.offered_mbps / self.target.definition.offered_mbps
+        found: dict[tuple[int, int], float] = defaultdict(float)
+        left = len(rounds) * len(loads) * len(self.plan.queue_choices)
+        for _, (hogs, _), choice in itertools.product(rounds, loads, self.plan.queue_choices):
+            trial = await self.measure(replace(setting, queue_datagrams=choice), hogs)
+            found[choice, hogs] += (trial.throughput_mbps or 0.0) / ring / len(rounds)
+            left -= 1
+            self.tell(report, left + 1)
+        errors = {
+            choice: curve_error([(found[choice, hogs], share) for hogs, share in loads])
+            for choice in self.plan.queue_choices
+        }
+        best = min(errors, key=lambda choice: errors[choice])
+        return best, errors[best]
 
     def tell(self, report: Report, left: int) -> None:
         report(len(self.points), len(self.points) + left, left * self.seconds)
@@ -93,13 +98,14 @@ async def find_rings(target: Target, plan: Plan, flows: Flows, report: Report) -
     search = RateSearch(plan.search_start_mbps, most, plan.search_resolution)
     rings = _Rings(target, plan, flows)
     limited_by: str | None = None
+    queue_steps = plan.queue_rounds * len(plan.queue_choices) * (len(plan.curve) - 1)
     while not search.done:
         rate = search.rate
-        limit = await rings.limit(rate, 0)
+        limit = await rings.limit(rings.setting(rate), 0)
         if limit is not None and rate < search.failed:
             limited_by = limit
         search.tell(rate, limit is None)
-        rings.tell(report, search.steps_left + 1 + len(plan.queue_choices) * len(plan.curve))
+        rings.tell(report, search.steps_left + 2 + queue_steps)
     if not search.best:
         raise TrialFailed(f"{definition.claim.to} sustains no rate on this machine (limited by {limited_by})")
     rate = search.best
@@ -108,7 +114,7 @@ async def find_rings(target: Target, plan: Plan, flows: Flows, report: Report) -
     else:
         notes = [f"scaled: the {limited_by} gave out at {rate:.0f} Mb/s, before conventional forwarding"]
     # A load on the forwarder's host is felt by its neighbours on this machine too.
-    while (limit := await rings.limit(rate, max(definition.hogs))) not in (None, "forwarder"):
+    while (limit := await rings.limit(rings.setting(rate), max(definition.hogs))) not in (None, "forwarder"):
         notes.append(f"scaled: with {max(definition.hogs)} hogs the {limit} gave out at {rate:.0f} Mb/s")
         rate *= plan.step_down
         if rate < plan.search_start_mbps:
@@ -116,8 +122,13 @@ async def find_rings(target: Target, plan: Plan, flows: Flows, report: Report) -
     if notes:
         rate *= plan.headroom
         notes.append(f"scaled: {plan.headroom:.0%} of that is offered, for source and wire to keep up")
-    setting = rings.setting(rate)
-    queue = await rings.best_queue(setting, report)
+    queue, error = await rings.fitting_queue(rings.setting(rate), report)
+    while (limit := await rings.limit(rings.setting(rate, queue), 0)) is not None:
+        notes.append(f"scaled: with queues of {queue} datagrams the {limit} gave out at {rate:.0f} Mb/s")
+        rate *= plan.step_down
+        if rate < plan.search_start_mbps:
+            raise TrialFailed(f"{definition.claim.to} sustains no rate with queues of {queue} datagrams")
+    setting = rings.setting(rate, queue)
     k = rate / definition.offered_mbps
     return Calibration(
         profile="scaled",
@@ -127,11 +138,12 @@ async def find_rings(target: Target, plan: Plan, flows: Flows, report: Report) -
         quota_us=None,
         period_us=plan.cpu_period_us,
         queue_datagrams=queue,
+        error=round(error, 4),
         k=k,
         points=rings.points,
         notes=[
             f"scaled: rings of {setting.ring_mbps:.0f} Mb/s, {k:.1f} times the paper's",
-            f"scaled: queues of {queue} datagrams, with which {definition.claim.to} forwards most",
+            f"scaled: queues of {queue} datagrams, with which {definition.claim.to} fits the curve best",
             *notes,
         ],
     )

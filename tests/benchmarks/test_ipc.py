@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agents.processes import REPOSITORY
 from benchmarks import ipc
 from benchmarks.ipc import chart, trial, work
 from benchmarks.ipc.trial import ICEORYX2, IN_C, IN_PYTHON, OURS, OURS_PYTHON, WITHOUT_LOOKING, TrialError
 from benchmarks.ipc.work import Work
+from tests.support import wait_until
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler"),
@@ -38,11 +43,15 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trial.program(tmp_path_factory.mktemp("cache"))
 
 
+def places() -> set[Path]:
+    """What systems make in the file system; /tmp/iceoryx2 is where iceoryx2 does unless told otherwise."""
+    temporary = Path(tempfile.gettempdir())
+    ours, theirs = temporary.glob("transship-ipc-*/**/*"), temporary.glob("iceoryx2/**/*")
+    return {*Path("/dev/shm").iterdir(), *temporary.glob("transship-ipc-*"), *ours, *theirs}
+
+
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    def places() -> set[Path]:
-        return {*Path("/dev/shm").iterdir(), *Path(tempfile.gettempdir()).glob("transship-ipc-*")}
-
     before = places()
     yield
     assert places() <= before
@@ -66,6 +75,26 @@ def test_every_system_is_measured(program: Path, system: str) -> None:
     assert tried(program, system, ODD, "lines", "throughput")["messages"] > 0
     if system in WITHOUT_LOOKING:
         assert tried(program, system, ODD, "nothing", "throughput")["messages"] > 0
+
+
+ONE_TRIAL = """
+import sys
+from pathlib import Path
+from benchmarks.ipc import trial, two_cpus, work
+trial.run_trial(Path(sys.argv[1]), work.Work(sys.argv[2], 4096, 60.0, "lines", "round-trip", two_cpus(), ""))
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("system", systems(OURS, *IN_PYTHON))
+def test_a_benchmark_that_is_ended_early_leaves_nothing(program: Path, system: str, how: int) -> None:
+    before, made = places(), "/dev/shm/*" if system in ICEORYX2 else "transship-ipc-*/place"
+    with subprocess.Popen(
+        [sys.executable, "-c", ONE_TRIAL, str(program), system], cwd=REPOSITORY, stderr=subprocess.DEVNULL
+    ) as bench:
+        wait_until(lambda: any(name.match(made) for name in places() - before), f"there is {made}", 30)
+        bench.send_signal(how)
+    wait_until(lambda: places() <= before, "they are gone", 30)
 
 
 def test_who_gives_pages_away_says_of_what_kind(program: Path) -> None:

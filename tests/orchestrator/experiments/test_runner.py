@@ -130,6 +130,8 @@ async def test_scaled_finds_the_rings_that_conventional_io_just_fills(tmp_path: 
     assert calibration["offered_mbps"] == pytest.approx(2000, rel=0.04)
     assert calibration["ring_mbps"] == pytest.approx(2000 / 0.93, rel=0.04)
     assert calibration["quota_us"] is None
+    assert calibration["queue_datagrams"] == 256  # here the length makes no difference
+    assert calibration["error"] < 0.1
     assert {row.unit for row in result.rows} == {"% of ring"}
     idle = next(row for row in result.rows if (row.system, row.factors["hogs"]) == ("linux", 0))
     assert idle.median == pytest.approx(93, rel=0.02)
@@ -138,7 +140,7 @@ async def test_scaled_finds_the_rings_that_conventional_io_just_fills(tmp_path: 
 
 async def test_modern_finds_the_highest_lossless_rates(tmp_path: Path) -> None:
     result = await run(LiveMachine(paper), tmp_path, Options(profile="modern", trials=2, seed=1))
-    assert [row.factors for row in result.rows] == [{"hogs": 0}] * 4 + [{"hogs": 1}] * 4
+    assert [row.factors for row in result.rows] == [{"hogs": 0}] * 4 + [{"hogs": 3}] * 4
     for row in result.rows:
         assert row.median == pytest.approx(paper(row.system, int(row.factors["hogs"]), 1.0), rel=0.04)
     ratio = next(r for r in result.ratios if (r.of, r.to) == ("shipping", "linux"))
