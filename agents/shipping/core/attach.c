@@ -286,6 +286,7 @@ int cs_close(int fd)
     if (e->rest.cid)
         cs_keep((struct cs_spare){e->rest.cid, cs_pages_of(e->rest.cid), 0});
     q.endpoint = e->number;
+    cs_end_path(e);
     forget(e);
     CS_FAULT("close.forgotten");
     err = cs_ask(&q, &reply, NULL);

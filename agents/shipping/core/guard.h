@@ -2,9 +2,13 @@
 #ifndef CS_GUARD_H
 #define CS_GUARD_H
 
+#include <signal.h>
+
 #include "pool.h"
 #include "protection.h"
 #include "protocol.h"
+
+enum { CS_GONE = CS_OWNERS }; /* a holder that was dropped */
 
 struct cs_page_guard {
     uint32_t last;     /* the attachment that had it mapped last; 0: since then a device has written to it */
@@ -31,7 +35,9 @@ struct cs_guard {
     uint32_t attachment[CS_OWNERS], attachments; /* never used twice */
     cs_counter *zeroed, *still_mapped;
     int *file;                         /* strict: of each page */
-    struct cs_view *view[CS_OWNERS];   /* write-revoked: the process's mapping of the pool */
+    struct sigaction on_lease_break;   /* strict: what SIGIO did before */
+    bool ignoring;                     /* strict: it does nothing now */
+    struct cs_view *view[CS_OWNERS + 1]; /* write-revoked: the process's mapping of the pool; never one of CS_GONE */
     struct cs_view *orphans;           /* of processes that were dropped and may still be alive */
 };
 

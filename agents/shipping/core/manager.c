@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -302,7 +303,9 @@ static int sleep_until_work(struct cs_manager *m, bool crowded, bool busy)
     if (ready <= 0)
         return again ? 1 : ready < 0 && errno != EINTR ? -errno : 0;
     uint64_t rung;
-    if (fds[0].revents && read(m->doorbell, &rung, sizeof rung) < 0) {
+    const struct iovec into = {&rung, sizeof rung};
+    /* never to wait, whatever a process makes of the flags that it shares with us */
+    if (fds[0].revents && preadv2(m->doorbell, &into, 1, -1, RWF_NOWAIT) < 0) {
         /* somebody else's ring was taken with the last one */
     }
     for (uint32_t i = 0; i < processes; i++) {

@@ -43,6 +43,17 @@ void cs_own(const struct cs_desc *d, const struct cs_open *e)
     cs_self.from[page] = e->channel ? (uint8_t)(e - cs_self.open + 1) : 0;
 }
 
+void cs_end_path(const struct cs_open *e)
+{
+    uint8_t from = (uint8_t)(e - cs_self.open + 1);
+    for (uint32_t page = 0; e->channel && page < cs_self.pages; page++)
+        if (cs_self.from[page] == from)
+            cs_self.from[page] = 0;
+    for (uint32_t i = 0; i < cs_self.spares; i++)
+        if (cs_self.spare[i].from == from)
+            cs_self.spare[i].from = 0;
+}
+
 static int all_mine(int count, const int *cids)
 {
     if (count < 0 || (count > 0 && !cids))

@@ -190,7 +190,7 @@ int cs_pool_take_run(struct cs_pool *p, uint32_t count, uint16_t owner)
     return (int)first;
 }
 
-/* Only what nobody can reach any more is free. */
+/* Only what nobody can reach any more is free; the rest still counts as his who holds it. */
 static void give_guarded(struct cs_pool *p, uint32_t page)
 {
     struct cs_container *c = &p->shared->table[page];
@@ -198,12 +198,13 @@ static void give_guarded(struct cs_pool *p, uint32_t page)
     cs_guard_revoke(p, page, pages);
     own(p, c, 0);
     for (uint32_t i = 0; i < pages; i++) {
-        bool held = cs_guard_holds(p->guard, page + i);
+        uint16_t holder = cs_guard_holder(p->guard, page + i);
         next_generation(&c[i]);
         c[i].pages = 1;
+        own(p, &c[i], holder < CS_OWNERS ? holder : 0);
         cs_guard_forget(p->guard, page + i);
-        enter(p, &c[i], held ? CS_WITHHELD : CS_FREE);
-        if (!held)
+        enter(p, &c[i], holder ? CS_WITHHELD : CS_FREE);
+        if (!holder)
             list_add(p, page + i);
     }
 }
@@ -292,11 +293,13 @@ uint32_t cs_pool_reclaim(struct cs_pool *p, uint16_t owner)
 {
     uint32_t count = 0;
     for (uint32_t page = 0; page < p->pages; page++) {
-        const struct cs_container *c = &p->shared->table[page];
+        struct cs_container *c = &p->shared->table[page];
         if (c->state == CS_OWNED && c->owner == owner) {
             cs_pool_give(p, page);
             count++;
         }
+        if (c->state == CS_WITHHELD && c->owner == owner)
+            own(p, c, 0); /* another process may have its number soon */
     }
     return count;
 }

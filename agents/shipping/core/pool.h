@@ -15,7 +15,7 @@
 #include "cs.h"
 #include "protection.h"
 
-#define CS_LAYOUT_VERSION 2
+#define CS_LAYOUT_VERSION 3
 #define CS_PAGE_BITS 20 /* at most 2^20 pages, 4 GiB */
 #define CS_GENERATION_MASK 0x7ffu
 #define CS_OWNERS 33 /* the manager, and each of its processes */
@@ -26,7 +26,7 @@ enum cs_state { CS_FREE, CS_RECEIVING, CS_OWNED, CS_SENDING, CS_TAIL, CS_WITHHEL
 
 struct cs_container {
     uint32_t generation;
-    uint16_t owner; /* process slot + 1; 0 is the manager */
+    uint16_t owner; /* process slot + 1; 0 is the manager. Of what is WITHHELD: who holds it, while he is attached */
     uint16_t state;
     uint32_t pages; /* of the container whose first page this is */
     uint32_t shared; /* frames beyond the first that this page is in, while it is SENDING */

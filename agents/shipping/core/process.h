@@ -105,6 +105,8 @@ int64_t cs_mine(int cid);
 int cs_disown(int count, const int *cids);
 /* It came from the manager through this endpoint: it is ours from now on. */
 void cs_own(const struct cs_desc *d, const struct cs_open *e);
+/* What came from this channel goes back to nobody: its place may be another one's soon. */
+void cs_end_path(const struct cs_open *e);
 /* A free container is kept for the next cs_alloc of its size; if there are too many, the oldest go back. */
 void cs_keep(struct cs_spare spare);
 /* What the other end of this channel is done with and we had from yet another one goes on to there. */

@@ -56,6 +56,9 @@ void cs_guard_enter(struct cs_guard *g, uint16_t owner)
 
 void cs_guard_leave(struct cs_pool *p, uint16_t owner)
 {
+    for (uint32_t i = 0; i < p->pages; i++)
+        if (p->guard->page[i].holder == owner)
+            p->guard->page[i].holder = CS_GONE; /* it was not had, and another process may have its number soon */
     if (p->guard->tier->leave)
         p->guard->tier->leave(p, owner);
 }
@@ -112,9 +115,9 @@ bool cs_guard_revoke(struct cs_pool *p, uint32_t page, uint32_t pages)
     return all;
 }
 
-bool cs_guard_holds(const struct cs_guard *g, uint32_t page)
+uint16_t cs_guard_holder(const struct cs_guard *g, uint32_t page)
 {
-    return g->page[page].holder != 0;
+    return g->page[page].holder;
 }
 
 void cs_guard_take(struct cs_pool *p, uint32_t page, uint32_t pages, uint16_t owner)

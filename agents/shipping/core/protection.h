@@ -34,8 +34,8 @@ int cs_guard_adopt(struct cs_pool *p, uint16_t owner, int userfault, uint64_t ba
 int cs_guard_grant(struct cs_pool *p, uint32_t page, uint32_t from, uint16_t owner, int *fds);
 /* Nobody can write (strict: nor read) these pages any more, but the manager. False: of some it could not be had. */
 bool cs_guard_revoke(struct cs_pool *p, uint32_t page, uint32_t pages);
-/* Could the page not be taken from whom it was mapped to? */
-bool cs_guard_holds(const struct cs_guard *g, uint32_t page);
+/* From whom the page could not be taken; 0: nobody. */
+uint16_t cs_guard_holder(const struct cs_guard *g, uint32_t page);
 
 /* New pages for an owner, with whatever was in them. */
 void cs_guard_take(struct cs_pool *p, uint32_t page, uint32_t pages, uint16_t owner);

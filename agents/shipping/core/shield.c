@@ -102,6 +102,7 @@ int cs_shield_calls(bool once)
         REFUSE,
         REFUSE_CALL(io_uring_setup), /* its registered buffers outlive mappings */
         REFUSE_CALL(io_uring_register),
+        REFUSE_CALL(io_uring_enter), /* of a ring that somebody else made */
         REFUSE_CALL(vmsplice), /* pipes and sockets hold on to pages, too */
         REFUSE_CALL(splice),
         REFUSE_CALL(sendfile),
@@ -110,10 +111,15 @@ int cs_shield_calls(bool once)
         IF(SO_ZEROCOPY),
         REFUSE,
         ANSWER(SECCOMP_RET_ALLOW),
+        REFUSE_FLAG(sendto, 3, MSG_ZEROCOPY), /* on a socket that has it already */
+        REFUSE_FLAG(sendmsg, 2, MSG_ZEROCOPY),
+        REFUSE_FLAG(sendmmsg, 3, MSG_ZEROCOPY),
         REFUSE_CALL(io_setup),
+        REFUSE_CALL(io_submit),
         REFUSE_CALL(process_madvise),
         REFUSE_CALL(remap_file_pages),
         REFUSE_CALL(openat2), /* its flags are out of a filter's sight */
+        REFUSE_CALL(open_tree), /* what it returns is an O_PATH */
         REFUSE_CALL(name_to_handle_at),
         REFUSE_CALL(open_by_handle_at),
 #ifdef SYS_open
@@ -146,7 +152,7 @@ int cs_shield_calls(bool once)
     const struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
     if (ARCHITECTURE == 0)
         return -ENOSYS;
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
         syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) != 0)
         return errno ? -errno : -EBUSY;
     return 0;

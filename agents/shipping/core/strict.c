@@ -5,22 +5,26 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "guard.h"
 
 enum { OTHER_DESCRIPTORS = 256 };
 
-/* Another opening of the same file, which the kernel counts apart. */
+/* Another opening of the same file, which the kernel counts apart. Whoever had one could lock up the file by its mode. */
 static int open_again(int fd)
 {
     char path[32];
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     int again = open(path, O_RDWR | O_CLOEXEC);
+    if (again < 0 && errno == EACCES && fchmod(fd, S_IRUSR | S_IWUSR) == 0)
+        again = open(path, O_RDWR | O_CLOEXEC);
     return again < 0 ? -errno : again;
 }
 
@@ -73,6 +77,11 @@ static int strict_open(struct cs_pool *p, const char **attempt)
     int err = allow_descriptors(p->pages + OTHER_DESCRIPTORS);
     if (err < 0)
         return err;
+    /* who opens a page's file in the moment of a lease has the kernel send us this; nobody waits long */
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    if (sigaction(SIGIO, &ignore, &g->on_lease_break) < 0)
+        return -errno;
+    g->ignoring = true;
     *attempt = "make a file for each page of the pool (protection strict)";
     for (uint32_t i = 0; i < p->pages; i++)
         if ((g->file[i] = open_page(p->data + (size_t)i * CS_PAGE_SIZE)) < 0)
@@ -94,6 +103,8 @@ static void strict_close(struct cs_pool *p)
         if (p->guard->file[i] >= 0)
             close(p->guard->file[i]);
     free(p->guard->file);
+    if (p->guard->ignoring)
+        sigaction(SIGIO, &p->guard->on_lease_break, NULL);
 }
 
 static int strict_grant(struct cs_pool *p, uint32_t page, uint32_t pages, uint16_t owner, int *fds)

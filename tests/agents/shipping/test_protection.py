@@ -44,7 +44,10 @@ PROMISED = {
         "keep_it_through_mremap",
         "map_it_twice",
         "keep_a_descriptor_of_it",
+        "keep_it_opened_again_for_reading",
+        "keep_it_by_open_tree",
         "keep_it_in_a_pipe",
+        "keep_it_in_a_pipe_of_an_accomplice",
         "keep_it_in_a_pipe_by_its_descriptor",
         "keep_it_by_O_PATH",
         "keep_it_registered_with_io_uring",
@@ -52,9 +55,10 @@ PROMISED = {
         "ask_to_map_what_it_never_owned",
         "attach_once_more",
         "take_it_from_the_manager",
+        "take_it_from_its_owner",
     },
 }
-PROMISED["strict"] = PROMISED["write-revoked"] | {
+PROMISED["strict"] = PROMISED["write-revoked"] - {"keep_it_in_a_pipe_of_an_accomplice"} | {
     "read_after_giving",
     "read_through_proc_self_mem_after_giving",
     "attach_by_its_own_rules",
@@ -79,6 +83,7 @@ def words(attempt: str) -> str:
         text.replace("proc self mem", "`/proc/self/mem`")
         .replace("io uring", "`io_uring`")
         .replace("O PATH", "`O_PATH`")
+        .replace("open tree", "`open_tree`")
     )
 
 

@@ -13,6 +13,7 @@
 #include <sys/un.h>
 
 #include "channel.h"
+#include "core/messages.h"
 #include "core/process.h"
 
 enum { PREVENTED = 0, DETECTED = 10, POSSIBLE = 11, OURS = 0x11, THEIRS = 0x55, LOOK = 64 };
@@ -59,8 +60,9 @@ static inline void drop_privileges(void)
     CHECK_EQ(syscall(SYS_capset, &header, none), 0);
 }
 
-/* The first page of a container that only the victim ever had, for the attacker to find. */
+/* The first page of a container that only the victim ever had, for the attacker to find, and where the victim has it. */
 static uint32_t *private_page;
+static uint8_t **private_address;
 
 static void be_the_victim(int orders, int words)
 {
@@ -72,6 +74,8 @@ static void be_the_victim(int orders, int words)
     CHECK((private = cs_alloc(CS_PAGE_SIZE, &mine, CS_MAPNOW)) > 0);
     memset(mine, THEIRS, CS_PAGE_SIZE);
     *private_page = cs_cid_page((uint32_t)private);
+    *private_address = mine;
+    prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY); /* where Yama would help, it is not what is tested */
     int fd = channel_end("way", SOON_MS);
     CHECK_EQ(write(words, "r", 1), 1);
     CHECK_EQ(read(orders, &order, 1), 1);
@@ -97,8 +101,10 @@ static inline void start_host_and_victim(void)
     host.protection = (uint32_t)atoi(tier);
     drop_privileges();
     host_start_manager();
-    private_page = mmap(NULL, sizeof *private_page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    CHECK(private_page != MAP_FAILED);
+    void *told = mmap(NULL, CS_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(told != MAP_FAILED);
+    private_address = told;
+    private_page = (uint32_t *)(private_address + 1);
     CHECK(pipe(orders) == 0 && pipe(words) == 0);
     if ((victim.pid = child()) == 0)
         be_the_victim(orders[0], words[1]);
@@ -193,6 +199,35 @@ static inline int connect_again(void)
         return fd;
     close(fd);
     return -1;
+}
+
+/* By asking the manager once more, as the owner may. */
+static inline int another_descriptor(void)
+{
+    int fds[CS_MAP_BATCH];
+    struct cs_request q = {.call = CS_CALL_MAP, .map = {(uint32_t)our.cid, 0}};
+    ask(cs_self.control, q, fds, CS_MAP_BATCH);
+    return fds[0];
+}
+
+static inline int a_descriptor(void)
+{
+    return host.protection == CS_COOPERATIVE ? cs_self.data_fd : another_descriptor();
+}
+
+/* The library asks the kernel to refuse such calls: one who is hostile before that sees to it that it asks in vain. */
+static inline void escape_the_shield(void)
+{
+    struct sock_filter pretend[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_seccomp, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {4, pretend};
+    start_host_and_victim();
+    CHECK_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    CHECK_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
 }
 
 /* Whatever that descriptor can be made to show of the victim's, by itself or opened again, and by reading it. */

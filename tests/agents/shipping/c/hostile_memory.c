@@ -5,7 +5,10 @@
 #include <linux/io_uring.h>
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
+#include <sys/ptrace.h>
 #include <sys/uio.h>
+
+enum { OF_TREE = -1 };
 
 static void given(void)
 {
@@ -114,6 +117,25 @@ TEST(touch_a_page_that_was_never_its_own)
     end_with(true, are_theirs(cs_self.data + (size_t)*private_page * CS_PAGE_SIZE));
 }
 
+/* Who gets it, or has had it for long, is of the same user. */
+TEST(take_it_from_its_owner)
+{
+    given();
+    uint8_t byte = 0, *theirs = *private_address;
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d/mem", (int)victim.pid);
+    int mem = open(path, O_RDWR);
+    bool reached = mem >= 0 && pread(mem, &byte, 1, (off_t)(uintptr_t)theirs) == 1;
+    struct iovec to = {&byte, 1}, from = {theirs, 1};
+    reached |= process_vm_readv(victim.pid, &to, 1, &from, 1, 0) == 1;
+    reached |= process_vm_writev(victim.pid, &to, 1, &from, 1, 0) == 1;
+    reached |= ptrace(PTRACE_SEIZE, victim.pid, NULL, NULL) == 0;
+    int pidfd = (int)syscall(SYS_pidfd_open, victim.pid, 0);
+    for (int fd = 0; fd < 64; fd++)
+        reached |= syscall(SYS_pidfd_getfd, pidfd, fd, 0) >= 0;
+    end_with(true, reached);
+}
+
 TEST(find_it_behind_any_descriptor)
 {
     given();
@@ -163,22 +185,12 @@ TEST(keep_it_through_mremap)
     hold_by_mremap();
 }
 
-/* By asking the manager once more, as the owner may. */
-static int another_descriptor(void)
-{
-    int fds[CS_MAP_BATCH];
-    struct cs_request q = {.call = CS_CALL_MAP, .map = {(uint32_t)our.cid, 0}};
-    ask(cs_self.control, q, fds, CS_MAP_BATCH);
-    return fds[0];
-}
-
 TEST(map_it_twice)
 {
     start_host_and_victim();
     own_one();
     off_t off = host.protection == CS_COOPERATIVE ? (off_t)cs_cid_page((uint32_t)our.cid) * CS_PAGE_SIZE : 0;
-    int fd = host.protection == CS_COOPERATIVE ? cs_self.data_fd : another_descriptor();
-    uint8_t *also = mmap(NULL, CS_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, off);
+    uint8_t *also = mmap(NULL, CS_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, a_descriptor(), off);
     bool got = give_it(), seen = also != MAP_FAILED && are_theirs(also);
     if (also != MAP_FAILED)
         poke(also);
@@ -189,29 +201,41 @@ TEST(keep_a_descriptor_of_it)
 {
     start_host_and_victim();
     own_one();
-    int fd = host.protection == CS_COOPERATIVE ? cs_self.data_fd : another_descriptor();
+    int fd = a_descriptor();
     bool got = give_it();
     end_with(got, fd >= 0 && shows_secrets(fd, cs_cid_page((uint32_t)our.cid)));
 }
 
-/* A reference that is not an opening, and can become one. */
-static void hold_by_path(void)
+/* A reference made of a descriptor that is closed then: another opening, or one that can become one. */
+static void hold_by(int how)
 {
     char path[32];
     own_one();
-    int fd = host.protection == CS_COOPERATIVE ? cs_self.data_fd : another_descriptor();
+    int fd = a_descriptor();
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    int held = open(path, O_PATH);
+    int held = how == OF_TREE ? (int)syscall(SYS_open_tree, fd, "", AT_EMPTY_PATH | O_CLOEXEC) : open(path, how);
     if (host.protection != CS_COOPERATIVE)
         close(fd);
     bool got = give_it();
     end_with(got, held >= 0 && shows_secrets(held, cs_cid_page((uint32_t)our.cid)));
 }
 
+TEST(keep_it_opened_again_for_reading)
+{
+    start_host_and_victim();
+    hold_by(O_RDONLY);
+}
+
+TEST(keep_it_by_open_tree)
+{
+    start_host_and_victim();
+    hold_by(OF_TREE);
+}
+
 TEST(keep_it_by_O_PATH)
 {
     start_host_and_victim();
-    hold_by_path();
+    hold_by(O_PATH);
 }
 
 TEST(keep_it_in_a_pipe_by_its_descriptor)
@@ -221,7 +245,7 @@ TEST(keep_it_in_a_pipe_by_its_descriptor)
     start_host_and_victim();
     own_one();
     bool cooperative = host.protection == CS_COOPERATIVE;
-    int fd = cooperative ? cs_self.data_fd : another_descriptor();
+    int fd = a_descriptor();
     loff_t off = cooperative ? (loff_t)cs_cid_page((uint32_t)our.cid) * CS_PAGE_SIZE : 0;
     CHECK_EQ(pipe(pipes), 0);
     bool held = splice(fd, &off, pipes[1], NULL, LOOK, 0) == LOOK;
@@ -229,6 +253,39 @@ TEST(keep_it_in_a_pipe_by_its_descriptor)
         close(fd);
     bool got = give_it();
     end_with(got, held && read(pipes[0], bytes, LOOK) == LOOK && are_theirs(bytes));
+}
+
+/* One who is not attached, so that nothing keeps it from doing so; it needs a descriptor. */
+TEST(keep_it_in_a_pipe_of_an_accomplice)
+{
+    int pipes[2], way[2];
+    uint8_t bytes[LOOK] = {0};
+    start_host_and_victim();
+    CHECK(pipe(pipes) == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET, 0, way) == 0);
+    pid_t pid = child();
+    if (pid == 0) {
+        loff_t off;
+        int fd;
+        CHECK_EQ(cs_message_receive(way[1], &off, sizeof off, &fd, 1), sizeof off);
+        char held = splice(fd, &off, pipes[1], NULL, LOOK, 0) == LOOK ? 'y' : 'n';
+        close(fd);
+        CHECK_EQ(write(way[1], &held, 1), 1);
+        pause();
+    }
+    own_one();
+    bool cooperative = host.protection == CS_COOPERATIVE;
+    loff_t off = cooperative ? (loff_t)cs_cid_page((uint32_t)our.cid) * CS_PAGE_SIZE : 0;
+    int fd = a_descriptor();
+    char held = 'n';
+    if (fd >= 0) {
+        CHECK(cs_message_send(way[0], &off, sizeof off, &fd, 1));
+        CHECK_EQ(read(way[0], &held, 1), 1);
+        if (!cooperative)
+            close(fd);
+    }
+    bool got = give_it();
+    kill(pid, SIGKILL);
+    end_with(got, held == 'y' && read(pipes[0], bytes, LOOK) == LOOK && are_theirs(bytes));
 }
 
 static void hold_in_a_pipe(void)
@@ -248,21 +305,6 @@ TEST(keep_it_in_a_pipe)
     hold_in_a_pipe();
 }
 
-/* The library asks the kernel to refuse such calls: one who is hostile before that sees to it that it asks in vain. */
-static void escape_the_shield(void)
-{
-    struct sock_filter pretend[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_seccomp, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    const struct sock_fprog program = {4, pretend};
-    start_host_and_victim();
-    CHECK_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-    CHECK_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
-}
-
 TEST(keep_it_in_a_pipe_unshielded)
 {
     escape_the_shield();
@@ -272,7 +314,7 @@ TEST(keep_it_in_a_pipe_unshielded)
 TEST(keep_it_by_O_PATH_unshielded)
 {
     escape_the_shield();
-    hold_by_path();
+    hold_by(O_PATH);
 }
 
 TEST(keep_it_through_mremap_unshielded)

@@ -3,9 +3,10 @@
 #include "hostile.h"
 
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 
-enum { MANY_DESCRIPTORS = 10000, MESSAGES = 200 };
+enum { MANY_DESCRIPTORS = 10000, MESSAGES = 200, PAGES = 200 };
 
 static void attached(void)
 {
@@ -179,6 +180,82 @@ TEST(shrink_what_is_shared)
     for (int i = 0; i < 3; i++)
         close(shared[i]);
     end_with(give_it(), shrunk);
+}
+
+/* Whoever may open a file may say who else may. */
+TEST(lock_it_up_by_its_mode)
+{
+    attached();
+    int fd = a_descriptor();
+    fchmod(fd, 0);
+    if (host.protection != CS_COOPERATIVE)
+        close(fd);
+    CHECK(give_it()); /* and the victim maps it */
+    end_with(true, false);
+}
+
+/* The manager has it when this returns. */
+static void free_at_once(uint32_t cid)
+{
+    int fds[CS_REPLY_FDS];
+    if (cs_self.mapped)
+        cs_hide(cid);
+    struct cs_request q = {.call = CS_CALL_FREE, .free = {1, {cid}}};
+    ask(cs_self.control, q, fds, CS_REPLY_FDS);
+}
+
+/* To open a file of which the manager has a lease has the kernel send it a signal. */
+TEST(open_it_while_it_is_given_away)
+{
+    static int paths[PAGES];
+    int cids[PAGES];
+    void *addr;
+    escape_the_shield();
+    own_one();
+    for (int i = 0; i < PAGES; i++) {
+        char path[32];
+        CHECK((cids[i] = cs_alloc(CS_PAGE_SIZE, &addr, CS_MAPNOW)) > 0);
+        int before = our.cid;
+        our.cid = cids[i];
+        int fd = a_descriptor();
+        our.cid = before;
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        paths[i] = open(path, O_PATH);
+        if (host.protection != CS_COOPERATIVE)
+            close(fd);
+    }
+    pid_t pid = hostile_child();
+    for (int i = 0; pid == 0; i = (i + 1) % PAGES) {
+        char path[32];
+        snprintf(path, sizeof path, "/proc/self/fd/%d", paths[i]);
+        close(open(path, O_RDWR | O_NONBLOCK));
+    }
+    for (int i = 0; i < PAGES; i++)
+        free_at_once((uint32_t)cids[i]);
+    kill(pid, SIGKILL);
+    CHECK_EQ(waitpid(pid, NULL, 0), pid);
+    end_with(give_it(), false);
+}
+
+/* What cannot be taken from it counts as its own, up to its share. */
+TEST(hoard_what_it_gave_away)
+{
+    start_host_and_victim();
+    own_one();
+    for (int i = 0, cid; i < HOST_POOL / CS_MAP_BATCH; i++) {
+        int fds[CS_MAP_BATCH];
+        if ((cid = cs_alloc(CS_MAP_BATCH * CS_PAGE_SIZE, NULL, 0)) < 0)
+            break;
+        struct cs_request q = {.call = CS_CALL_MAP, .map = {(uint32_t)cid, 0}};
+        ask(cs_self.control, q, fds, CS_MAP_BATCH);
+        for (int k = 0; k < CS_MAP_BATCH && fds[k] >= 0; k++) {
+            CHECK(mmap(NULL, CS_PAGE_SIZE, PROT_READ, MAP_SHARED, fds[k], 0) != MAP_FAILED);
+            close(fds[k]);
+        }
+        free_at_once((uint32_t)cid);
+    }
+    CHECK_EQ(host.protection == CS_STRICT, counted("containers_withheld") > HOST_POOL / 4);
+    end_with(give_it(), counted("containers_withheld") > HOST_POOL / 2);
 }
 
 TEST(hold_10000_descriptors)

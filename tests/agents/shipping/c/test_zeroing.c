@@ -1,37 +1,6 @@
 /* What a new owner sees of a container that nobody filled for it, and what goes back to whom, in every tier. */
 #define _GNU_SOURCE
-#include "channel.h"
-#include "core/protocol.h"
-
-enum { SECRET = 0xa5, MANY = 5 * CS_ALLOC_BATCH };
-
-static bool all_are(const uint8_t *bytes, int count, int value)
-{
-    for (int i = 0; i < count; i++)
-        if (bytes[i] != value)
-            return false;
-    return true;
-}
-
-/* Leave a secret in many pages and die: they are the next to be handed out. */
-static void leave_secrets(void)
-{
-    for (int i = 0; i < MANY; i++) {
-        void *addr;
-        CHECK(cs_alloc(CS_PAGE_SIZE, &addr, CS_MAPNOW) > 0);
-        memset(addr, SECRET, CS_PAGE_SIZE);
-    }
-}
-
-static void host_with_secrets(uint32_t protection, uint32_t zeroing)
-{
-    host.protection = protection;
-    host.zeroing = zeroing;
-    host_start_manager();
-    pid_t pid = neighbour(leave_secrets);
-    end_of(pid);
-    WITHIN(SOON_MS, counted("containers_owned") + counted("containers_withheld") == 0);
-}
+#include "secrets.h"
 
 static void a_new_container_shows(uint32_t protection, uint32_t zeroing, int value)
 {
