@@ -46,7 +46,7 @@ int cs_map(int count, const int *cids, void **addrs, int options);
 int cs_unmap(int count, const int *cids);
 
 /* A new container of at least size bytes; returns its identifier. addr may be NULL. Its bytes are what they are.
- * -ENOBUFS when the process would own more than half of the pool, or no pages are left. */
+ * -ENOBUFS when no pages are left, or not for this process: docs/calls.md, shares of the pool. */
 int cs_alloc(int size, void **addr, int options);
 /* All of them are freed, or on error none. */
 int cs_free(int count, const int *cids);

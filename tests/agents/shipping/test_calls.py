@@ -23,6 +23,11 @@ def test_crash(workshop: Workshop, test: str) -> None:
     run(workshop.build("test_crashes", [*CORE, *NET], MEMORY, "fake_wire"), test)
 
 
+@pytest.mark.parametrize("test", behaviours("test_shares"))
+def test_share(workshop: Workshop, test: str) -> None:
+    run(workshop.build("test_shares", [*CORE, *NET], MEMORY, "fake_wire"), test, seconds=60)
+
+
 @pytest.mark.parametrize("test", behaviours("test_ready"))
 def test_readiness(workshop: Workshop, test: str) -> None:
     run(workshop.build("test_ready", [*CORE, *NET], MEMORY, "fake_wire"), test)
