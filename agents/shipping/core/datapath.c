@@ -65,7 +65,7 @@ static void deliver(struct cs_manager *m, struct cs_interface *in, struct cs_par
     }
     parts = trim(m, part, parts, packet->payload_off, packet->payload_len);
     if (cs_ring_space(&e->rx) < (int64_t)parts ||
-        !cs_pool_grants(&m->pool, (uint16_t)(e->process + 1), parts, CS_SHARE_ARRIVED)) {
+        !cs_pool_affords(&m->pool, (uint16_t)(e->process + 1), parts, parts)) { /* as many take their place */
         cs_count(m->drops[CS_DROP_ENDPOINT_QUEUE], 1);
         discard(m, part, parts);
         return;

@@ -101,9 +101,10 @@ static int take_pages(struct cs_manager *m, const struct cs_file *f, uint32_t *p
     int err = -ENOBUFS;
     for (; *pages > 0; *pages /= 2) {
         int page = -EAGAIN;
-        if (!cs_pool_grants(&m->pool, f->owner, *pages + f->pages, CS_SHARE_ARRIVED))
+        if (!cs_pool_affords(&m->pool, f->owner, *pages + f->pages, *pages))
             err = -ENOBUFS;
-        else if (!cs_file_grants(m, f, *pages) || (page = cs_pool_take_run(&m->pool, *pages, 0)) < 0)
+        else if (!cs_pool_leaves_reserve(&m->pool, *pages) || !cs_file_grants(m, f, *pages) ||
+                 (page = cs_pool_take_run(&m->pool, *pages, 0)) < 0)
             err = -EAGAIN;
         else
             return page;

@@ -48,7 +48,7 @@ int cs_unmap(int count, const int *cids);
 
 /* A new container of at least size bytes; returns its identifier. addr may be NULL. Its bytes are
  * what they are, or zero: docs/protection.md.
- * -ENOBUFS when the process would own more than half of the pool, or no pages are left. */
+ * -ENOBUFS when no pages are left, or not for this process: docs/calls.md, shares of the pool. */
 int cs_alloc(int size, void **addr, int options);
 /* All of them are freed, or on error none. */
 int cs_free(int count, const int *cids);

@@ -167,7 +167,8 @@ TEST(a_process_that_takes_nothing_from_large_queues_does_not_stop_the_others)
         if (i % 32 == 31)
             WITHIN(SOON_MS, counted("datagrams_in") + counted("drop_endpoint_queue") + counted("drop_wire_no_page") > i);
     }
-    CHECK_EQ(counted("containers_owned"), HOST_POOL / 4 * 3);
+    CHECK(counted("containers_owned") > HOST_POOL / 2); /* and as one in three of these is free */
+    CHECK(counted("containers_free") > HOST_POOL / 6);
     check_others_read(100);
     end_of(pid);
     host_end();
