@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from tests.agents.shipping.programs import LIBRARY, MEMORY, Workshop, behaviours, run
+from tests.support import LIMIT_S, PATIENCE_S
 
 POOL = ["core/pool.c", "core/counters.c"]
 MODELS = {"model_ring": [], "model_ownership": POOL}
-SECONDS = 20
 
 BUMP = "    next_generation(c);\n"
 SET_OWNER = "    own(p, c, owner);"
@@ -47,7 +47,7 @@ ORDERS = [pytest.param(line, order, id=f"{function}-{order}") for line, function
 
 
 def explore(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=SECONDS)
+    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=LIMIT_S - PATIENCE_S)
 
 
 @pytest.mark.parametrize("test", behaviours("test_c11"))
