@@ -44,6 +44,8 @@ class Plan:
     probe_settle_s: float = 0.5
     probe_s: float = 2.0
     """Both are whole numbers of CPU periods: a budgeted host works in a burst at the start of each."""
+    look_s: float = 0.05
+    """A look at a counter that took longer is made again: it is not known when it was."""
 
     queue_min: int = 256
     queue_periods: float = 1.5

@@ -30,7 +30,7 @@ def test_zeroing_and_recycling(workshop: Workshop, test: str) -> None:
 
 @pytest.mark.parametrize("test", behaviours("test_shares"))
 def test_share(workshop: Workshop, test: str) -> None:
-    run(workshop.build("test_shares", [*CORE, *NET], MEMORY, "fake_wire"), test, seconds=60)
+    run(workshop.build("test_shares", [*CORE, *NET], MEMORY, "fake_wire"), test)
 
 
 @pytest.mark.parametrize("test", behaviours("test_ready"))

@@ -42,7 +42,7 @@ def viewer(manager_socket: Path, name: str, out: Path) -> subprocess.CompletedPr
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=SOON,
     )
 
 

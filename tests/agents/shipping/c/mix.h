@@ -92,7 +92,7 @@ static inline void mix_open_channel(struct mix *m)
     CHECK(m->channel >= 0 || mix_end(m, m->channel));
     m->at = m->numbers[0] = 0;
     m->message = (struct mix_head){0};
-    WITHIN(5 * SOON_MS, atomic_load(&r->other_end) >= m->next);
+    WITHIN(SOON_MS, atomic_load(&r->other_end) >= m->next);
 }
 
 static inline int mix_open_udp(struct mix *m, int port, uint32_t to)

@@ -264,7 +264,7 @@ TEST(a_descriptor_that_is_no_view_is_refused)
 TEST(a_slow_bus_holds_its_writer_back_and_nobody_else)
 {
     host_start();
-    struct cs_framebuffer slow = {.bus_limit = 1000, .width = 64, .height = 64, .bits = 8};
+    struct cs_framebuffer slow = {.bus_limit = 1000, .width = 64, .height = 64, .bits = 8}; /* a byte in a millisecond */
     int fd = opened("screen", slow, 20), udp = host_open(HOST_PORT, SOON_MS), err, held = 0, one;
     int to = channel_end("test", SOON_MS), from = channel_end("test", SOON_MS);
     uint64_t before = now_ms();
@@ -272,7 +272,7 @@ TEST(a_slow_bus_holds_its_writer_back_and_nobody_else)
     while ((err = paint(fd, 1, CS_PAGE_SIZE, CS_DONTWAIT)) == 0)
         held++;
     CHECK_EQ(err, -EAGAIN);
-    CHECK_EQ(held, 256); /* the ring's: it takes four seconds for the first container */
+    CHECK(held >= 256 && held <= 257 + (int)(counted("framebuffer_bytes") / CS_PAGE_SIZE)); /* the ring's */
     CHECK_EQ(cs_writable(fd), 0);
     CHECK_EQ(paint(fd, 1, CS_PAGE_SIZE, 0), -ETIMEDOUT);
     CHECK_EQ(cs_ioctl(fd, CS_DRAIN, NULL), -ETIMEDOUT);
@@ -283,12 +283,11 @@ TEST(a_slow_bus_holds_its_writer_back_and_nobody_else)
         CHECK_EQ(cs_read(udp, 2000, 1, &args, 0), 1);
         CHECK_EQ(cs_free(1, &one), 0);
     }
-    /* what the bus may have moved since: its rate, and what it makes up for after having been idle */
     uint64_t moved = counted("framebuffer_bytes");
-    CHECK(moved <= now_ms() - before + 1 + 10 + 1);
+    CHECK(moved <= now_ms() - before + 1 + 10 + 1); /* its rate, and what it makes up for after having been idle */
     CHECK_EQ(cs_close(fd), -ETIMEDOUT); /* closed all the same */
     CHECK_EQ(cs_close(fd), -EBADF);
-    WITHIN(SOON_MS, counted("drop_closed") == 256);
+    WITHIN(SOON_MS, counted("drop_closed") == (uint64_t)held - counted("framebuffer_bytes") / CS_PAGE_SIZE);
     host_end();
 }
 
@@ -296,7 +295,7 @@ TEST(a_writer_without_room_is_woken)
 {
     host_start();
     struct cs_framebuffer fast = {.bus_limit = 100000000, .width = 64, .height = 64, .bits = 8};
-    int fd = opened("screen", fast, 30000);
+    int fd = opened("screen", fast, SOON_MS);
     for (int i = 0; i < 1500; i++)
         CHECK_EQ(paint(fd, 1, PAINTED, 0), 0); /* six times the ring, and a third of the pool's pages */
     CHECK_EQ(cs_close(fd), 0);

@@ -29,7 +29,7 @@ QUICK = Options(quick=True, seed=1)
 
 
 def short(options: Options) -> LocalPlan:
-    return replace(local_plan(options), resamples=500)
+    return replace(local_plan(options), resamples=500, look_s=0.001)
 
 
 async def run(
