@@ -22,7 +22,7 @@ _CORE = (
     *("datapath", "manager", "counters", "messages", "file"),
 )
 _DEVICES = (
-    *("channel", "framebuffer", "framebuffer_memory", "framebuffer_calls"),
+    *("channel", "framebuffer", "framebuffer_memory", "framebuffer_calls", "scanout"),
     *("file", "file_read", "file_write", "disk_uring", "disk_threads"),
 )
 CORE = [
