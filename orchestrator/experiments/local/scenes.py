@@ -14,10 +14,13 @@ from orchestrator.experiments.local.trial import Place, Scene
 
 PAGE_BYTES = 4096
 POOL_PAGES = 32768
-POOL_FRAMES = 12
+POOL_FRAMES = 24
 """A pool has so many pages and holds so many frames at least; its pages are memory of the machine. In a small
 one frames that come back have no room to wait until they are used again, and the manager is asked for
 others."""
+QUEUE_BYTES = 16 << 20
+"""What may wait in a channel, though it were less than `queue_frames`: the most that `linux` gives a socket. A
+queue has one frame at least."""
 
 
 def ipc(definition: LocalDefinition, cell: Cell, plan: LocalPlan, channel: str) -> Row:
@@ -45,8 +48,8 @@ def video(definition: LocalDefinition, cell: Cell, plan: LocalPlan, channel: str
     limit, transfer = str(cell.factors["limit"]), str(cell.factors["transfer"])
     relays = int(cell.factors["relays"])
     frame: dict[str, Any] = {"width": width, "height": height, "bits": bits, **_interval(plan)}
-    queue: dict[str, Any] = {"queue_operations": plan.queue_frames}
     size = frame_bytes(cell.factors["frame"])
+    queue: dict[str, Any] = {"queue_operations": max(1, min(plan.queue_frames, QUEUE_BYTES // size))}
     if cell.system != "linux":
         queue["pages"] = max(POOL_PAGES, POOL_FRAMES * -(-size // PAGE_BYTES))
     display = {**frame, **queue, "channel": f"{channel}-{relays}", "dma": transfer == "dma"}
