@@ -29,8 +29,9 @@ NEED_A_MANAGER = {
     "display",
     "copier",
 }
-MANAGER_PARAMS = ("backend", "queue_datagrams", "segmentation", "pages")
+MANAGER_PARAMS = ("backend", "queue_datagrams", "segmentation", "pages", "protection", "zeroing", "recycling")
 """Parameters of a workload that are meant for its host's manager as well."""
+MANAGER_DEFAULTS = {"backend": "auto", "segmentation": True, "protection": "cooperative", "recycling": True}
 
 
 class Workloads:
@@ -152,7 +153,7 @@ class Workloads:
                         f"params.{name}",
                     )
             return self._manager
-        self._manager_params = {"backend": "auto", "segmentation": True, **wanted}
+        self._manager_params = {**MANAGER_DEFAULTS, **wanted}
         self._manager_socket.unlink(missing_ok=True)  # a killed manager leaves its socket
         manager = self._launch("manager", "stack")
         self._manager = manager

@@ -34,6 +34,10 @@ from agents.workload_params import (
     whole,
 )
 
+PROTECTIONS = ("cooperative", "write-revoked", "strict")
+"""The protection tiers, as core/protection.h numbers them."""
+ZEROINGS = ("none", "edges", "all")
+"""What of new memory is zeroed, from the least on; core/protection.h has one number before them."""
 HEADER_BYTES = 28
 """What a sink looks at of each datagram (TS_HEADER_BYTES)."""
 MAX_PAGES = 1 << 19
@@ -109,6 +113,13 @@ def manager(library: Library, system: str, params: dict[str, Any]) -> dict[str, 
     config.queue = whole(params, "queue_datagrams", 1024, 1, MAX_QUEUE)
     config.segmentation = one_of(params, "segmentation", True, (True, False))
     config.pages = whole(params, "pages", 4096, 1024, MAX_PAGES)
+    protection = one_of(params, "protection", PROTECTIONS[0], PROTECTIONS)
+    zeroings = ZEROINGS if protection == PROTECTIONS[0] else ZEROINGS[1:]  # its pages may not show old data
+    zeroing = one_of(params, "zeroing", zeroings[0], zeroings)
+    recycling = one_of(params, "recycling", True, (True, False))
+    config.protection = PROTECTIONS.index(protection)
+    config.zeroing = 1 + ZEROINGS.index(zeroing)
+    config.no_recycling = not recycling
     made, error = ffi.new("struct cs_manager **"), ffi.new("char[]", 256)
     if lib.cs_manager_open(made, config, library.counters, error, len(error)) < 0:
         raise Refused(ffi.string(error).decode())
@@ -116,6 +127,9 @@ def manager(library: Library, system: str, params: dict[str, Any]) -> dict[str, 
         answer = {
             "backend": ffi.string(lib.ts_manager_backend(made[0])).decode(),
             "mode": ffi.string(lib.ts_manager_mode(made[0])).decode(),
+            "protection": protection,
+            "zeroing": zeroing,
+            "recycling": recycling,
         }
         check(lib.ts_manager(made[0], library.control), "manager")
         # Now, not before: a kernel that cannot do it says so at the first message.

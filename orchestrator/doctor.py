@@ -123,10 +123,16 @@ def machine_checks() -> list[Check]:
             "pools use 4 KiB pages (they all do yet); /proc/sys/vm/nr_hugepages reserves large ones",
         ),
         Check(
-            "userfaultfd write protection",
-            kernel_probes.userfaultfd_write_protect,
-            "the protection tier write-revoked is possible (not offered yet)",
-            "no protection tier but cooperative is possible",
+            "write revocation",
+            kernel_probes.write_revocation,
+            "pools can have the protection write-revoked",
+            "no pool can have the protection write-revoked (it needs Linux 6.10)",
+        ),
+        Check(
+            "write leases",
+            kernel_probes.write_leases,
+            "pools can have the protection strict",
+            "no pool can have the protection strict (/proc/sys/fs/leases-enable must be 1)",
         ),
         Check("mininet", mininet, "topologies may be Mininet classes", "hosts cannot be made", needed=True),
         Check(

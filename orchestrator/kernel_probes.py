@@ -6,6 +6,7 @@ A probe returns a short detail for people, or raises OSError saying what the ker
 
 import ctypes
 import errno
+import fcntl
 import mmap
 import os
 import platform
@@ -22,8 +23,8 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 CLONE_NEWNET = 0x40000000
 SYSCALLS = {
-    "x86_64": {"bpf": 321, "userfaultfd": 323},
-    "aarch64": {"bpf": 280, "userfaultfd": 282},
+    "x86_64": {"bpf": 321, "userfaultfd": 323, "mseal": 462},
+    "aarch64": {"bpf": 280, "userfaultfd": 282, "mseal": 462},
 }
 
 # linux/bpf.h
@@ -42,7 +43,8 @@ CHUNK_BYTES, CHUNKS = 4096, 16
 O_NONBLOCK_CLOEXEC = os.O_NONBLOCK | os.O_CLOEXEC
 UFFD_API = 0xAA
 UFFDIO_API = 0xC018AA3F
-UFFD_FEATURE_PAGEFAULT_FLAG_WP, UFFD_FEATURE_WP_HUGETLBFS_SHMEM = 1 << 0, 1 << 12
+UFFD_USER_MODE_ONLY = 1
+UFFD_FEATURES = {"write protection": 0, "SIGBUS": 7, "minor faults": 10, "protection of shared memory": 12}
 
 INGRESS = 0xFFFF0000
 ETH_P_ALL = 3
@@ -89,9 +91,9 @@ def load_program(kind: int, what: str) -> int:
         return system_call("bpf", BPF_PROG_LOAD, attributes, len(attributes))
 
 
-def userfaultfd_write_protect() -> str:
-    """Write protection of shared memory through userfaultfd, which the tier `write-revoked` needs."""
-    descriptor = system_call("userfaultfd", O_NONBLOCK_CLOEXEC)
+def write_revocation() -> str:
+    """What the protection tier `write-revoked` needs: a userfaultfd as core/shield.c makes it, and mseal."""
+    descriptor = system_call("userfaultfd", O_NONBLOCK_CLOEXEC | UFFD_USER_MODE_ONLY)
     try:
         api = ctypes.create_string_buffer(struct.pack("<QQQ", UFFD_API, 0, 0), 24)
         if libc.ioctl(descriptor, ctypes.c_ulong(UFFDIO_API), api) < 0:
@@ -99,13 +101,40 @@ def userfaultfd_write_protect() -> str:
         features = struct.unpack("<QQQ", api.raw)[1]
     finally:
         os.close(descriptor)
-    if not features & UFFD_FEATURE_PAGEFAULT_FLAG_WP:
-        raise OSError(errno.EOPNOTSUPP, "userfaultfd has no write protection")
-    if not features & UFFD_FEATURE_WP_HUGETLBFS_SHMEM:
-        raise OSError(
-            errno.EOPNOTSUPP, "userfaultfd has no write protection of shared memory (Linux >= 5.19)"
-        )
-    return "write protection of shared memory"
+    for name, bit in UFFD_FEATURES.items():
+        if not features >> bit & 1:
+            raise OSError(errno.EOPNOTSUPP, f"userfaultfd lacks {name} (Linux 5.19 has all)")
+    system_call("mseal", 0, 0, 0)  # of nothing: only whether it is there
+    return "userfaultfd protects shared memory, mseal is there"
+
+
+def write_leases() -> str:
+    """What the protection tier `strict` needs: a write lease on a memory file, refused while it is mapped."""
+    made = os.memfd_create("probe")
+    try:
+        os.ftruncate(made, mmap.PAGESIZE)
+        kept = os.open(f"/proc/self/fd/{made}", os.O_RDWR | os.O_CLOEXEC)
+    finally:
+        os.close(made)
+    try:
+        with attempting("taking a write lease on a memory file"):
+            lease(kept)
+        other = os.open(f"/proc/self/fd/{kept}", os.O_RDWR | os.O_CLOEXEC)
+        with mmap.mmap(other, mmap.PAGESIZE):
+            os.close(other)
+            try:
+                lease(kept)
+            except OSError:
+                return "a mapping of a memory file keeps others from a lease on it"
+        raise OSError(errno.EOPNOTSUPP, "leases on memory files do not see mappings")
+    finally:
+        os.close(kept)
+
+
+def lease(descriptor: int) -> None:
+    """Takes a write lease and gives it back. Raises OSError if it cannot be had."""
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
 
 class NetworkProbe:

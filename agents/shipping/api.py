@@ -141,8 +141,8 @@ class Attachment:
         return endpoint
 
     def alloc(self, size: int, map: bool = False) -> Container:
-        """A new container of at least `size` bytes, its window on the first `size`; what is in it is left
-        over from its last owner.
+        """A new container of at least `size` bytes, its window on the first `size`; what is in it may be
+        left over from its last owner (docs/protection.md).
 
         Raises OSError with ENOBUFS (no free pages) or EINVAL (more bytes than the pool has, or none).
         """

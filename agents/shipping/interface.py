@@ -15,6 +15,7 @@ struct cs_interface_config { char name[16]; uint8_t mac[6]; uint32_t ip, mask; u
 struct cs_manager_config {
     struct cs_interface_config interface[8]; uint32_t interfaces;
     char socket[108]; char backend[16]; uint32_t queue; bool segmentation; uint32_t pages;
+    uint32_t protection, zeroing; bool no_recycling;
 };
 struct cs_manager;
 int cs_manager_open(struct cs_manager **out, const struct cs_manager_config *config,

@@ -184,7 +184,7 @@ def _stacks(trials: list[Trial]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, set[str]]] = {}
     for trial in trials:
         manager = trial.results.get("manager") or {}
-        for key in ("backend", "mode", "segmentation"):
+        for key in ("backend", "mode", "segmentation", "protection", "zeroing", "recycling"):
             if key in manager:
                 found.setdefault(trial.system, {}).setdefault(key, set()).add(str(manager[key]))
     return {

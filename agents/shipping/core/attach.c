@@ -14,12 +14,12 @@
 #include "fault.h"
 #include "messages.h"
 #include "process.h"
+#include "shield.h"
 
 struct cs_process cs_self;
 
-int cs_ask_with(struct cs_request *q, const int *given, int count, struct cs_reply *reply, int *fds)
+int cs_ask_many(struct cs_request *q, const int *given, int count, struct cs_reply *reply, int *fds, int room)
 {
-    int none[CS_REPLY_FDS];
     ssize_t got;
     q->version = CS_LAYOUT_VERSION;
     CS_FAULT("ask.before");
@@ -27,7 +27,7 @@ int cs_ask_with(struct cs_request *q, const int *given, int count, struct cs_rep
         return -EPIPE;
     CS_FAULT("ask.sent");
     do
-        got = cs_message_receive(cs_self.control, reply, sizeof *reply, fds ? fds : none, CS_REPLY_FDS);
+        got = cs_message_receive(cs_self.control, reply, sizeof *reply, fds, room);
     while (got < 0 && errno == EINTR);
     if (got != sizeof *reply)
         return -EPIPE; /* the manager is gone */
@@ -35,9 +35,50 @@ int cs_ask_with(struct cs_request *q, const int *given, int count, struct cs_rep
     return reply->error;
 }
 
+int cs_ask_with(struct cs_request *q, const int *given, int count, struct cs_reply *reply, int *fds)
+{
+    int none[CS_REPLY_FDS];
+    return cs_ask_many(q, given, count, reply, fds ? fds : none, CS_REPLY_FDS);
+}
+
 int cs_ask(struct cs_request *q, struct cs_reply *reply, int *fds)
 {
     return cs_ask_with(q, NULL, 0, reply, fds);
+}
+
+/* The pool is mapped once and the descriptor given up; who keeps the userfaultfd decides what can be seen there. */
+static int take_cover(void)
+{
+    struct cs_request q = {.call = CS_CALL_SHIELD};
+    struct cs_reply reply;
+    int userfault, err = cs_shield_map(cs_self.data_fd, (size_t)cs_self.pages * CS_PAGE_SIZE, &cs_self.data, &userfault);
+    close(cs_self.data_fd);
+    cs_self.data_fd = -1;
+    if (err < 0)
+        return err;
+    q.base = (uint64_t)(uintptr_t)cs_self.data;
+    err = cs_ask_with(&q, &userfault, 1, &reply, NULL);
+    close(userfault);
+    return err;
+}
+
+/* Live by the rules of this host's pool. */
+static int take_up(const struct cs_reply *rules)
+{
+    int err = 0;
+    cs_self.protection = rules->protection;
+    cs_self.no_recycling = rules->no_recycling;
+    bool cooperative = rules->protection == CS_COOPERATIVE;
+    if ((!cooperative || rules->no_recycling) && !(cs_self.mapped = calloc(cs_self.pages, sizeof *cs_self.mapped)))
+        return -ENOMEM;
+    if (cooperative && rules->zeroing == CS_ZERO_EDGES &&
+        !(cs_self.extent = calloc(cs_self.pages, sizeof *cs_self.extent)))
+        return -ENOMEM;
+    if (rules->protection == CS_WRITE_REVOKED)
+        err = take_cover();
+    if (err == 0 && !cooperative)
+        err = cs_shield_calls(rules->protection == CS_WRITE_REVOKED);
+    return err;
 }
 
 static void forget(struct cs_open *e)
@@ -68,6 +109,8 @@ static void let_go(void)
     CS_FAULT("detach.hung_up");
     free(cs_self.owned);
     free(cs_self.from);
+    free(cs_self.mapped);
+    free(cs_self.extent);
     memset(&cs_self, 0, sizeof cs_self);
 }
 
@@ -127,19 +170,22 @@ int cs_attach(const char *manager_socket)
     if (err < 0)
         goto fail;
     CS_FAULT("attach.received");
-    cs_self.data_fd = fds[0];
-    cs_self.doorbell = fds[2];
+    cs_self.doorbell = fds[1];
+    cs_self.data_fd = fds[2];
     cs_self.pages = reply.pool_pages;
     cs_self.keep_pages = cs_self.pages / CS_KEEP_SHARE;
-    void *table = mmap(NULL, cs_table_bytes(cs_self.pages), PROT_READ, MAP_SHARED, fds[1], 0);
-    close(fds[1]);
+    void *table = mmap(NULL, cs_table_bytes(cs_self.pages), PROT_READ, MAP_SHARED, fds[0], 0);
+    close(fds[0]);
     cs_self.table = table == MAP_FAILED ? NULL : table;
     CS_FAULT("attach.mapped");
     cs_self.owned = calloc(cs_self.pages, sizeof *cs_self.owned);
     cs_self.from = calloc(cs_self.pages, sizeof *cs_self.from);
     if (cs_self.table && cs_self.owned && cs_self.from && cs_self.table->version == CS_LAYOUT_VERSION)
+        err = take_up(&reply);
+    else
+        err = -ENOMEM;
+    if (err == 0)
         return 0;
-    err = -ENOMEM;
 fail:
     cs_detach();
     return err;
@@ -240,6 +286,7 @@ int cs_close(int fd)
     if (e->rest.cid)
         cs_keep((struct cs_spare){e->rest.cid, cs_pages_of(e->rest.cid), 0});
     q.endpoint = e->number;
+    cs_end_path(e);
     forget(e);
     CS_FAULT("close.forgotten");
     err = cs_ask(&q, &reply, NULL);

@@ -17,6 +17,8 @@ static void give_to_caller(const struct cs_args *args, int at, uint32_t cid, uin
         args->lens[at] = len;
     if (args->sizes)
         args->sizes[at] = (int)(cs_pages_of(cid) * CS_PAGE_SIZE);
+    if (options & CS_MAPALL && cs_self.extent)
+        cs_zero_edges(cid);
     if (args->addrs)
         args->addrs[at] = options & CS_MAPALL ? cs_address(cid) : NULL;
 }
@@ -31,7 +33,7 @@ static int read_datagram(struct cs_open *e, int64_t ready, int size, int maxcon,
         flags = d.flags;
         if (cs_cid_page(d.cid) >= cs_self.pages)
             return -EPROTO;
-        cs_own(d.cid, e);
+        cs_own(&d, e);
         CS_FAULT("datagram.owned");
         int cid = (int)d.cid, len = d.len < (uint32_t)size ? (int)d.len : size;
         if (count == maxcon || (len == 0 && count > 0)) {
@@ -62,10 +64,12 @@ static int divide(struct cs_open *e, struct cs_desc *d, uint32_t size)
         CS_FAULT("divide.cut");
         d->len = whole * CS_PAGE_SIZE - d->off;
         e->rest.cid = reply.allocated.cids[0];
+        if (cs_self.mapped && cs_self.mapped[cs_cid_page(d->cid)] == d->cid)
+            cs_self.mapped[cs_cid_page(e->rest.cid)] = e->rest.cid;
         e->rest.off = 0;
     } else {
         void *to;
-        int err = cs_map_pool(), cid = err < 0 ? err : cs_alloc((int)size, &to, CS_MAPNOW);
+        int err = cs_map_one(d->cid), cid = err < 0 ? err : cs_alloc((int)size, &to, CS_MAPNOW);
         if (cid < 0)
             return cid;
         memcpy(to, cs_address(d->cid) + d->off, size);
@@ -94,7 +98,7 @@ static int read_message(struct cs_open *e, int64_t ready, int size, int maxcon, 
             more = false;
         }
         if (cs_mine((int)d.cid) < 0) /* a copy is ours already */
-            cs_own(d.cid, e);
+            cs_own(&d, e);
         CS_FAULT("message.owned");
         give_to_caller(args, count++, d.cid, d.off, (int)d.len, options);
         size -= (int)d.len;
@@ -104,6 +108,21 @@ static int read_message(struct cs_open *e, int64_t ready, int size, int maxcon, 
     if (cs_ring_owes_room(&e->rx))
         cs_ring_manager();
     return count > 0 ? count : err;
+}
+
+/* Where mapping can fail, do it first: a read that fails has taken nothing. */
+static int map_ahead(const struct cs_open *e, int64_t ready, int maxcon)
+{
+    uint32_t used = 0;
+    bool more = true;
+    for (int i = 0; more && i < maxcon && i < ready; i++) {
+        struct cs_desc d = i == 0 && e->rest.cid ? e->rest : cs_ring_peek(&e->rx, used++);
+        int err = cs_cid_page(d.cid) < cs_self.pages ? cs_map_one(d.cid) : -EPROTO;
+        if (err < 0)
+            return err;
+        more = d.flags & CS_DESC_MORE;
+    }
+    return 0;
 }
 
 int cs_read(int fd, int size, int maxcon, struct cs_args *args, int options)
@@ -126,6 +145,8 @@ int cs_read(int fd, int size, int maxcon, struct cs_args *args, int options)
         return (int)ready;
     CS_FAULT("read.begun");
     if (e->file && (err = cs_file_status(e)) <= 0)
+        return err;
+    if (options & CS_MAPALL && cs_self.mapped && (err = map_ahead(e, ready, maxcon)) < 0)
         return err;
     return (whole ? read_datagram : read_message)(e, ready, size, maxcon, args, options);
 }
@@ -163,6 +184,8 @@ int cs_write(int fd, int count, const int *cids, const int *offs, const int *len
         (err = cs_disown(count, cids)) < 0)
         return err;
     CS_FAULT("write.disowned");
+    for (int i = 0; cs_self.mapped && i < count; i++)
+        cs_hide((uint32_t)cids[i]);
     for (int i = 0; i < count; i++) {
         uint32_t off = offs ? (uint32_t)offs[i] : 0, all = cs_pages_of((uint32_t)cids[i]) * CS_PAGE_SIZE - off;
         *cs_ring_reserve(&e->tx) = (struct cs_desc){

@@ -66,6 +66,9 @@ void cs_control_accept(struct cs_manager *m)
         if (m->process[i] < 0) {
             m->process[i] = fd;
             m->life[i] = life;
+            m->shielded[i] = false;
+            if (m->pool.guard)
+                cs_guard_enter(m->pool.guard, (uint16_t)(i + 1));
             cs_count_set(m->attached, ++m->processes);
             return;
         }
@@ -90,6 +93,8 @@ void cs_control_drop(struct cs_manager *m, uint32_t process)
     m->processes--;
     CS_FAULT("manager.drop_hung_up");
     cs_count(m->reclaimed, cs_pool_reclaim(&m->pool, (uint16_t)(process + 1)));
+    if (m->pool.guard)
+        cs_guard_leave(&m->pool, (uint16_t)(process + 1));
     cs_count_set(m->attached, m->processes); /* who reads it finds all that was its given back */
     CS_FAULT("manager.drop_done");
 }
@@ -241,6 +246,44 @@ static int close_endpoint(struct cs_manager *m, uint32_t process, uint32_t index
     return 0;
 }
 
+static int attach(struct cs_manager *m, uint32_t process, struct cs_reply *reply, int *fds)
+{
+    const int ours[] = {m->pool.table_fd, m->doorbell, m->pool.data_fd};
+    reply->pool_pages = m->pool.pages;
+    reply->protection = m->protection;
+    reply->zeroing = m->zeroing;
+    reply->no_recycling = m->no_recycling;
+    /* where the library then shields its process, not a second time: that would get around it */
+    if (m->shielded[process] && m->protection == CS_WRITE_REVOKED)
+        return -EISCONN;
+    m->shielded[process] = true;
+    return cs_duplicate(fds, ours, m->pool.data_fd < 0 ? 2 : 3);
+}
+
+/* The container's owner wants to see it. */
+static int map(struct cs_manager *m, uint32_t process, const struct cs_request *q, struct cs_reply *reply, int *fds)
+{
+    int64_t page = cs_pool_check(&m->pool, q->map.cid, 0, 0, (uint16_t)(process + 1));
+    if (page < 0)
+        return (int)page;
+    if (!m->pool.guard)
+        return -ENOSYS;
+    int granted = cs_guard_grant(&m->pool, (uint32_t)page, q->map.from, (uint16_t)(process + 1), fds);
+    if (granted < 0)
+        return granted;
+    reply->granted = (uint32_t)granted;
+    return m->protection == CS_STRICT ? granted : 0;
+}
+
+/* given[0] is its userfaultfd, and ours from then on. */
+static int shield(struct cs_manager *m, uint32_t process, const struct cs_request *q, int *given)
+{
+    int err = m->pool.guard ? cs_guard_adopt(&m->pool, (uint16_t)(process + 1), given[0], q->base) : -ENOSYS;
+    if (err == 0)
+        given[0] = -1;
+    return err;
+}
+
 /* Descriptors in fds[0..result) are ours and closed after they were sent, those in given after the answer; who keeps one
  * puts -1 there. */
 static int answer(struct cs_manager *m, uint32_t process, const struct cs_request *q, int *given, struct cs_reply *reply,
@@ -250,8 +293,7 @@ static int answer(struct cs_manager *m, uint32_t process, const struct cs_reques
         return -EPROTO;
     switch (q->call) {
     case CS_CALL_ATTACH:
-        reply->pool_pages = m->pool.pages;
-        return cs_duplicate(fds, (const int[]){m->pool.data_fd, m->pool.table_fd, m->doorbell}, 3);
+        return attach(m, process, reply, fds);
     case CS_CALL_OPEN_UDP:
         return open_udp(m, process, q, reply, fds);
     case CS_CALL_CLOSE:
@@ -270,6 +312,10 @@ static int answer(struct cs_manager *m, uint32_t process, const struct cs_reques
         return cut(m, process, q, reply);
     case CS_CALL_FREE:
         return take_free(m, process, q);
+    case CS_CALL_MAP:
+        return map(m, process, q, reply, fds);
+    case CS_CALL_SHIELD:
+        return shield(m, process, q, given);
     case CS_CALL_OPEN_FILE:
         return cs_file_open(m, process, q, given, reply, fds);
     default:
@@ -288,7 +334,7 @@ void cs_control_serve(struct cs_manager *m, uint32_t process)
 {
     struct cs_request q = {0};
     struct cs_reply reply = {0};
-    int fds[CS_REPLY_FDS], given[CS_REQUEST_FDS], count;
+    int fds[CS_MAP_BATCH], given[CS_REQUEST_FDS], count;
     ssize_t got = cs_message_receive(m->process[process], &q, sizeof q, given, CS_REQUEST_FDS);
     if (got < 0 && errno == EAGAIN)
         return;

@@ -70,6 +70,8 @@ static void deliver(struct cs_manager *m, struct cs_interface *in, struct cs_par
         discard(m, part, parts);
         return;
     }
+    for (uint32_t i = 0; m->pool.guard && i < parts; i++)
+        cs_guard_fill(&m->pool, part[i].page, part[i].off, part[i].len);
     for (uint32_t i = 0; i < parts; i++)
         *cs_ring_reserve(&e->rx) = (struct cs_desc){
             .cid = cs_pool_move(&m->pool, part[i].page, (uint16_t)(e->process + 1), CS_OWNED),
@@ -166,11 +168,13 @@ static enum cs_drop claim(struct cs_manager *m, struct cs_endpoint *e, uint32_t 
     f->parts = 0;
     for (uint32_t i = 0; i < descriptors; i++) {
         struct cs_desc d = cs_ring_peek(&e->tx, i);
-        int64_t page = cs_pool_check(&m->pool, d.cid, d.off, d.len, (uint16_t)(e->process + 1));
+        int64_t page = cs_pool_claim(&m->pool, d.cid, d.off, d.len, (uint16_t)(e->process + 1));
         if (page < 0) {
             drop = CS_DROP_BAD_DESCRIPTOR;
             continue;
         }
+        if (m->pool.guard)
+            cs_guard_clean(&m->pool, (uint32_t)page, d.off, d.len);
         uint32_t first = (uint32_t)page, pages = m->pool.shared->table[page].pages;
         cs_pool_split(&m->pool, first);
         CS_FAULT("manager.departure_split");

@@ -101,7 +101,7 @@ void cs_endpoint_recycle(struct cs_manager *m, struct cs_endpoint *to, uint32_t 
     uint32_t pages = m->pool.shared->table[page].pages;
     uint16_t owner = (uint16_t)(to->process + 1);
     int64_t space = cs_ring_space(&to->back), waiting = (int64_t)to->back.capacity - space;
-    if (space <= 0 || !cs_pool_grants(&m->pool, owner, pages, CS_SHARE_ALLOCATED) ||
+    if (m->no_recycling || space <= 0 || !cs_pool_grants(&m->pool, owner, pages, CS_SHARE_ALLOCATED) ||
         (waiting + 1) * pages > m->pool.pages / CS_RECYCLE_SHARE) {
         cs_pool_give(&m->pool, page);
         return;

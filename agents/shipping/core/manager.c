@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -129,6 +130,9 @@ int cs_manager_open(struct cs_manager **out, const struct cs_manager_config *c, 
     m->counters = counters;
     m->queue = c->queue;
     m->segmentation = c->segmentation;
+    m->protection = c->protection;
+    m->zeroing = c->zeroing != CS_ZERO_USUAL ? c->zeroing : c->protection ? CS_ZERO_EDGES : CS_ZERO_NONE;
+    m->no_recycling = c->no_recycling;
     m->listener = m->doorbell = -1;
     m->next_port = 49152;
     memset(m->process, -1, sizeof m->process);
@@ -139,6 +143,13 @@ int cs_manager_open(struct cs_manager **out, const struct cs_manager_config *c, 
     attempt = "make the pool";
     /* per interface: a queue in front of us and one in the network, two pages a datagram; and some to allocate */
     if ((err = cs_pool_create(&m->pool, c->interfaces * c->queue * 4 + (c->pages ? c->pages : 4096), counters)) < 0)
+        goto fail;
+    m->pool.zero_all = m->zeroing == CS_ZERO_ALL;
+    attempt = "leave pages as they are where processes are protected from each other: zeroing must be edges or all";
+    err = -EINVAL;
+    if (m->protection && m->zeroing == CS_ZERO_NONE)
+        goto fail;
+    if (m->protection && (err = cs_guard_open(&m->pool, m->protection, counters, &attempt)) < 0)
         goto fail;
     attempt = "attach to the interfaces";
     if ((err = choose_backend(m, c)) < 0)
@@ -184,6 +195,7 @@ void cs_manager_close(struct cs_manager *m)
 
 static void read_statistics(struct cs_manager *m)
 {
+    cs_pool_retry(&m->pool);
     for (uint32_t i = 0; i < m->interfaces; i++)
         m->interface[i]->netif.backend->statistics(&m->interface[i]->netif);
 }
@@ -291,7 +303,9 @@ static int sleep_until_work(struct cs_manager *m, bool crowded, bool busy)
     if (ready <= 0)
         return again ? 1 : ready < 0 && errno != EINTR ? -errno : 0;
     uint64_t rung;
-    if (fds[0].revents && read(m->doorbell, &rung, sizeof rung) < 0) {
+    const struct iovec into = {&rung, sizeof rung};
+    /* never to wait, whatever a process makes of the flags that it shares with us */
+    if (fds[0].revents && preadv2(m->doorbell, &into, 1, -1, RWF_NOWAIT) < 0) {
         /* somebody else's ring was taken with the last one */
     }
     for (uint32_t i = 0; i < processes; i++) {

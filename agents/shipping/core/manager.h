@@ -40,6 +40,9 @@ struct cs_manager_config {
     uint32_t queue;   /* datagrams that may wait in front of the host's processes, per interface */
     bool segmentation; /* use the adapter's segmentation offload, if it can be had */
     uint32_t pages;    /* of the pool that processes may allocate, beside those for the network; 0: 4096 */
+    uint32_t protection; /* enum cs_protection */
+    uint32_t zeroing;    /* enum cs_zeroing */
+    bool no_recycling;   /* pages go back to the pool at once, mappings last as long as containers */
 };
 
 enum cs_drop {
@@ -100,11 +103,13 @@ struct cs_manager {
     uint32_t endpoints; /* the highest that was ever used + 1: the loop looks no further */
     int process[CS_PROCESSES]; /* control socket or -1 */
     int life[CS_PROCESSES];    /* pidfd: readable when it has ended, whoever else holds its socket */
+    bool shielded[CS_PROCESSES]; /* it has been given what it needs for that, once */
     uint32_t processes;        /* attached now */
     int listener, doorbell;
     uint64_t accept_after_ns; /* nobody can be let in before that */
     uint32_t queue;
-    bool segmentation;
+    bool segmentation, no_recycling;
+    uint32_t protection, zeroing;
     uint16_t packet_id, next_port;
     uint16_t fragmented_id; /* of their own, so that they come again as late as can be (RFC 6864) */
     bool held_back; /* in this pass a message had to wait for the network or a neighbour */

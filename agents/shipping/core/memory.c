@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "cs.h"
 #include "fault.h"
@@ -35,23 +34,24 @@ int cs_disown(int count, const int *cids)
     return 0;
 }
 
-void cs_own(uint32_t cid, const struct cs_open *e)
+void cs_own(const struct cs_desc *d, const struct cs_open *e)
 {
-    uint32_t page = cs_cid_page(cid);
-    cs_self.owned[page] = cid;
+    uint32_t page = cs_cid_page(d->cid);
+    cs_self.owned[page] = d->cid;
+    if (cs_self.extent)
+        cs_self.extent[page] = (struct cs_extent){d->off, d->off + d->len};
     cs_self.from[page] = e->channel ? (uint8_t)(e - cs_self.open + 1) : 0;
 }
 
-int cs_map_pool(void)
+void cs_end_path(const struct cs_open *e)
 {
-    if (cs_self.data)
-        return 0;
-    void *data = mmap(NULL, (size_t)cs_self.pages * CS_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, cs_self.data_fd, 0);
-    if (data == MAP_FAILED)
-        return -errno;
-    CS_FAULT("map.mapped");
-    cs_self.data = data;
-    return 0;
+    uint8_t from = (uint8_t)(e - cs_self.open + 1);
+    for (uint32_t page = 0; e->channel && page < cs_self.pages; page++)
+        if (cs_self.from[page] == from)
+            cs_self.from[page] = 0;
+    for (uint32_t i = 0; i < cs_self.spares; i++)
+        if (cs_self.spare[i].from == from)
+            cs_self.spare[i].from = 0;
 }
 
 static int all_mine(int count, const int *cids)
@@ -72,8 +72,8 @@ int cs_map(int count, const int *cids, void **addrs, int options)
     if (!cs_self.attached)
         return -ENOTCONN;
     int err = all_mine(count, cids);
-    if (err == 0)
-        err = cs_map_pool();
+    for (int i = 0; err == 0 && i < count; i++)
+        err = cs_show((uint32_t)cids[i]);
     for (int i = 0; err == 0 && addrs && i < count; i++)
         addrs[i] = cs_address((uint32_t)cids[i]);
     CS_FAULT("map.done");
@@ -83,8 +83,11 @@ int cs_map(int count, const int *cids, void **addrs, int options)
 int cs_unmap(int count, const int *cids)
 {
     CS_FAULT("unmap.begun");
-    /* the mapping stays and is recycled; from here on the address must not be used */
-    return all_mine(count, cids);
+    int err = all_mine(count, cids);
+    /* else the mapping stays and is recycled; from here on the address must not be used */
+    for (int i = 0; err == 0 && cs_self.no_recycling && cs_self.mapped && i < count; i++)
+        cs_hide((uint32_t)cids[i]);
+    return err;
 }
 
 /* Through the ring of that endpoint, if it has room. */
@@ -92,6 +95,8 @@ static bool put_free(struct cs_open *e, uint32_t cid, uint32_t flags)
 {
     if (e->fd < 0 || cs_ring_space(&e->tx) <= 0)
         return false;
+    if (cs_self.mapped)
+        cs_hide(cid);
     *cs_ring_reserve(&e->tx) = (struct cs_desc){.cid = cid, .flags = flags};
     CS_FAULT("free.described");
     cs_ring_submit(&e->tx);
@@ -120,6 +125,8 @@ static void give_back(uint32_t count, bool at_once)
         cs_self.spare_pages -= cs_self.spare[i].pages;
         if (!at_once && put_anywhere(cs_self.spare[i]))
             continue;
+        if (cs_self.mapped)
+            cs_hide(cs_self.spare[i].cid);
         q.free.cids[q.free.count++] = cs_self.spare[i].cid;
         if (q.free.count == CS_ALLOC_BATCH) {
             cs_ask(&q, &reply, NULL); /* if the manager is gone, so is its pool */
@@ -148,6 +155,8 @@ void cs_keep(struct cs_spare s)
     CS_FAULT("keep.room");
     cs_self.spare[cs_self.spares++] = s;
     cs_self.spare_pages += s.pages;
+    if (cs_self.no_recycling)
+        give_back(cs_self.spares, false);
 }
 
 /* The next container that the other end of this channel gave back to us, still in the ring, or cid 0. */
@@ -168,11 +177,19 @@ static bool has_place(struct cs_spare s)
     return cs_self.reuse > 0 || from->fd < 0 || cs_ring_space(&from->tx) != 0;
 }
 
+/* It never left the path between us and the other end: nobody else's data is in it. */
+static void take_recycled(struct cs_open *e, uint32_t cid)
+{
+    cs_ring_release(&e->back, 1);
+    if (cs_self.extent)
+        cs_self.extent[cs_cid_page(cid)] = (struct cs_extent){0, UINT32_MAX};
+}
+
 void cs_return_recycled(struct cs_open *e)
 {
     /* what finds no room waits in the ring it is in: as a spare it would soon go to the pool, and be missed */
     for (struct cs_spare s; (s = next_recycled(e)).from && has_place(s); cs_keep(s))
-        cs_ring_release(&e->back, 1);
+        take_recycled(e, s.cid);
 }
 
 /* A free container of exactly so many pages, the warmest first; 0: there is none. */
@@ -192,7 +209,7 @@ static uint32_t take_spare(uint32_t pages)
         if (e->fd < 0 || !e->back.shared)
             continue;
         for (struct cs_spare s; (s = next_recycled(e)).cid; cs_keep(s)) {
-            cs_ring_release(&e->back, 1);
+            take_recycled(e, s.cid);
             CS_FAULT("alloc.recycled");
             if (s.pages == pages)
                 return s.cid;
@@ -208,8 +225,8 @@ static int ask_manager(uint32_t pages, uint32_t *cid)
     uint32_t count = pages == 1 ? CS_ALLOC_BATCH : pages == cs_self.asked_pages ? 2 * cs_self.asked_count : 1;
     struct cs_request q = {.call = CS_CALL_ALLOC};
     struct cs_reply reply;
-    if (count > most)
-        count = most ? most : 1;
+    if (count > most || cs_self.no_recycling)
+        count = most && !cs_self.no_recycling ? most : 1;
     if (count > CS_ALLOC_BATCH)
         count = CS_ALLOC_BATCH;
     q.alloc.pages = cs_self.asked_pages = pages;
@@ -219,6 +236,8 @@ static int ask_manager(uint32_t pages, uint32_t *cid)
         return err;
     *cid = reply.allocated.cids[0];
     CS_FAULT("alloc.asked");
+    for (uint32_t i = 0; cs_self.extent && i < reply.allocated.count; i++)
+        cs_self.extent[cs_cid_page(reply.allocated.cids[i])] = (struct cs_extent){0};
     for (uint32_t i = reply.allocated.count; i-- > 1;)
         cs_keep((struct cs_spare){reply.allocated.cids[i], pages, 0});
     return 0;
@@ -232,8 +251,6 @@ int cs_alloc(int size, void **addr, int options)
         return -ENOTCONN;
     if (size <= 0 || pages > cs_self.pages)
         return -EINVAL;
-    if (options & CS_MAPNOW && (err = cs_map_pool()) < 0)
-        return err;
     if ((cid = take_spare(pages)) == 0 && (err = ask_manager(pages, &cid)) < 0) {
         if (err != -ENOBUFS || cs_self.spares == 0)
             return err;
@@ -246,6 +263,10 @@ int cs_alloc(int size, void **addr, int options)
     if (cs_self.reuse < CS_SPARES)
         cs_self.reuse++;
     CS_FAULT("alloc.owned");
+    if (options & CS_MAPNOW && (err = cs_show(cid)) < 0) {
+        cs_free(1, &(int){(int)cid});
+        return err;
+    }
     if (addr)
         *addr = options & CS_MAPNOW ? cs_address(cid) : NULL;
     return (int)cid;

@@ -8,7 +8,7 @@
 
 /* Aligned as the headers in it must be. */
 union descriptors {
-    char bytes[CMSG_SPACE(CS_REPLY_FDS * sizeof(int))];
+    char bytes[CMSG_SPACE(CS_MAP_BATCH * sizeof(int))];
     struct cmsghdr align;
 };
 

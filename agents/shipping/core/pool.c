@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 static const char *const state_names[CS_STATES] = {"containers_free", "containers_receiving", "containers_owned",
-                                                   "containers_sending", "pages_following"};
+                                                   "containers_sending", "pages_following", "containers_withheld"};
 
 static void enter(struct cs_pool *p, struct cs_container *c, enum cs_state state)
 {
@@ -47,13 +47,12 @@ static void list_remove(struct cs_pool *p, uint32_t page)
     p->place[last] = p->place[page];
 }
 
-/* A sealed memory file: nobody can shrink it under a reader (SIGBUS). */
-static int memory_file(const char *name, size_t bytes)
+int cs_memory_file(const char *name, size_t bytes, int seals)
 {
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return -errno;
-    if (ftruncate(fd, (off_t)bytes) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+    if (ftruncate(fd, (off_t)bytes) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | seals) < 0) {
         int err = -errno;
         close(fd);
         return err;
@@ -74,11 +73,11 @@ int cs_pool_create(struct cs_pool *p, uint32_t pages, struct cs_counters *counte
         err = -ENOMEM;
         goto fail;
     }
-    if ((p->data_fd = memory_file("transship-pool", (size_t)pages * CS_PAGE_SIZE)) < 0) {
+    if ((p->data_fd = cs_memory_file("transship-pool", (size_t)pages * CS_PAGE_SIZE, F_SEAL_SEAL)) < 0) {
         err = p->data_fd;
         goto fail;
     }
-    if ((table = memory_file("transship-containers", cs_table_bytes(pages))) < 0) {
+    if ((table = cs_memory_file("transship-containers", cs_table_bytes(pages), 0)) < 0) {
         err = table;
         goto fail;
     }
@@ -87,7 +86,10 @@ int cs_pool_create(struct cs_pool *p, uint32_t pages, struct cs_counters *counte
     p->shared = mmap(NULL, cs_table_bytes(pages), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, table, 0);
     if (p->data == MAP_FAILED || p->shared == MAP_FAILED)
         goto fail_errno;
-    /* reopened for reading only, so that a process that got it can never map it writable */
+    /* Reopened for reading only. A process could reopen it for writing again (/proc/self/fd): from here on nobody can
+     * write to it but by the mapping that we have. */
+    if (fcntl(table, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) < 0)
+        goto fail_errno;
     snprintf(path, sizeof path, "/proc/self/fd/%d", table);
     if ((p->table_fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
         goto fail_errno;
@@ -118,6 +120,7 @@ fail:
 
 void cs_pool_destroy(struct cs_pool *p)
 {
+    cs_guard_close(p);
     if (p->data && p->data != MAP_FAILED)
         munmap(p->data, (size_t)p->pages * CS_PAGE_SIZE);
     if (p->shared && p->shared != MAP_FAILED)
@@ -131,13 +134,27 @@ void cs_pool_destroy(struct cs_pool *p)
     *p = (struct cs_pool){.data_fd = -1, .table_fd = -1};
 }
 
+static void zero(struct cs_pool *p, uint32_t page, uint32_t count)
+{
+    memset(p->data + (size_t)page * CS_PAGE_SIZE, 0, (size_t)count * CS_PAGE_SIZE);
+}
+
 int cs_pool_take(struct cs_pool *p, enum cs_state state)
 {
     if (p->free_count == 0)
         return -ENOBUFS;
     uint32_t page = p->free_list[--p->free_count];
     enter(p, &p->shared->table[page], state);
+    if (p->zero_all)
+        zero(p, page, 1);
     return (int)page;
+}
+
+static void hand_out(struct cs_pool *p, uint32_t page, uint32_t count, uint16_t owner)
+{
+    cs_pool_move(p, page, owner, CS_OWNED);
+    if (p->guard)
+        cs_guard_take(p, page, count, owner);
 }
 
 /* Next fit, from what was given back last: a size that comes and goes is found at once. */
@@ -147,7 +164,7 @@ int cs_pool_take_run(struct cs_pool *p, uint32_t count, uint16_t owner)
     if (count == 1) {
         int one = cs_pool_take(p, CS_OWNED);
         if (one >= 0)
-            cs_pool_move(p, (uint32_t)one, owner, CS_OWNED);
+            hand_out(p, (uint32_t)one, 1, owner);
         return one;
     }
     if (count == 0 || count > p->free_count)
@@ -167,8 +184,38 @@ int cs_pool_take_run(struct cs_pool *p, uint32_t count, uint16_t owner)
     }
     p->hint = page % p->pages;
     p->shared->table[first].pages = count;
-    cs_pool_move(p, first, owner, CS_OWNED);
+    if (p->zero_all)
+        zero(p, first, count);
+    hand_out(p, first, count, owner);
     return (int)first;
+}
+
+/* Only what nobody can reach any more is free; the rest still counts as his who holds it. */
+static void give_guarded(struct cs_pool *p, uint32_t page)
+{
+    struct cs_container *c = &p->shared->table[page];
+    uint32_t pages = c->pages;
+    cs_guard_revoke(p, page, pages);
+    own(p, c, 0);
+    for (uint32_t i = 0; i < pages; i++) {
+        uint16_t holder = cs_guard_holder(p->guard, page + i);
+        next_generation(&c[i]);
+        c[i].pages = 1;
+        own(p, &c[i], holder < CS_OWNERS ? holder : 0);
+        cs_guard_forget(p->guard, page + i);
+        enter(p, &c[i], holder ? CS_WITHHELD : CS_FREE);
+        if (!holder)
+            list_add(p, page + i);
+    }
+}
+
+void cs_pool_retry(struct cs_pool *p)
+{
+    if (!p->guard || cs_count_value(p->states[CS_WITHHELD]) == 0)
+        return;
+    for (uint32_t page = 0; page < p->pages; page++)
+        if (p->shared->table[page].state == CS_WITHHELD)
+            cs_pool_give(p, page);
 }
 
 void cs_pool_share(struct cs_pool *p, uint32_t page)
@@ -182,6 +229,10 @@ void cs_pool_give(struct cs_pool *p, uint32_t page)
     uint32_t pages = c->pages;
     if (c->shared > 0) {
         c->shared--;
+        return;
+    }
+    if (p->guard) {
+        give_guarded(p, page);
         return;
     }
     own(p, c, 0);
@@ -242,11 +293,13 @@ uint32_t cs_pool_reclaim(struct cs_pool *p, uint16_t owner)
 {
     uint32_t count = 0;
     for (uint32_t page = 0; page < p->pages; page++) {
-        const struct cs_container *c = &p->shared->table[page];
+        struct cs_container *c = &p->shared->table[page];
         if (c->state == CS_OWNED && c->owner == owner) {
             cs_pool_give(p, page);
             count++;
         }
+        if (c->state == CS_WITHHELD && c->owner == owner)
+            own(p, c, 0); /* another process may have its number soon */
     }
     return count;
 }

@@ -6,24 +6,27 @@
 #ifndef CS_POOL_H
 #define CS_POOL_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "counters.h"
 #include "cs.h"
+#include "protection.h"
 
-#define CS_LAYOUT_VERSION 2
+#define CS_LAYOUT_VERSION 3
 #define CS_PAGE_BITS 20 /* at most 2^20 pages, 4 GiB */
 #define CS_GENERATION_MASK 0x7ffu
 #define CS_OWNERS 33 /* the manager, and each of its processes */
 
-/* Where a container is. Counted per state and exported; the sum is always the pool. */
-enum cs_state { CS_FREE, CS_RECEIVING, CS_OWNED, CS_SENDING, CS_TAIL, CS_STATES };
+/* Where a container is. Counted per state and exported; the sum is always the pool. CS_WITHHELD: given back, but still
+ * within reach of the process that had it. */
+enum cs_state { CS_FREE, CS_RECEIVING, CS_OWNED, CS_SENDING, CS_TAIL, CS_WITHHELD, CS_STATES };
 
 struct cs_container {
     uint32_t generation;
-    uint16_t owner; /* process slot + 1; 0 is the manager */
+    uint16_t owner; /* process slot + 1; 0 is the manager. Of what is WITHHELD: who holds it, while he is attached */
     uint16_t state;
     uint32_t pages; /* of the container whose first page this is */
     uint32_t shared; /* frames beyond the first that this page is in, while it is SENDING */
@@ -48,6 +51,8 @@ struct cs_pool {
     uint32_t pages;
     uint32_t held[CS_OWNERS]; /* pages of each */
     cs_counter *states[CS_STATES];
+    bool zero_all;          /* every page that leaves the list of the free is zeroed */
+    struct cs_guard *guard; /* NULL in the cooperative tier */
 };
 
 static inline uint32_t cs_cid(uint32_t page, uint32_t generation)
@@ -60,6 +65,8 @@ static inline uint32_t cs_cid_page(uint32_t cid)
     return cid & ((1u << CS_PAGE_BITS) - 1);
 }
 
+/* A sealed memory file: nobody can shrink it under a reader (SIGBUS). With more seals than that. */
+int cs_memory_file(const char *name, size_t bytes, int seals);
 int cs_pool_create(struct cs_pool *p, uint32_t pages, struct cs_counters *counters);
 void cs_pool_destroy(struct cs_pool *p);
 static inline size_t cs_table_bytes(uint32_t pages)
@@ -93,6 +100,18 @@ void cs_pool_split(struct cs_pool *p, uint32_t page);
 int64_t cs_pool_cut(struct cs_pool *p, uint32_t page, uint32_t count);
 /* The page a descriptor of that owner names, if identifier, owner, offset and length are right, else -EPERM. */
 int64_t cs_pool_check(const struct cs_pool *p, uint32_t cid, uint32_t off, uint32_t len, uint16_t owner);
+/* Like cs_pool_check, and its owner gives it away: whoever had it mapped no longer has. -EPERM also if that failed: then
+ * it is withheld. */
+static inline int64_t cs_pool_claim(struct cs_pool *p, uint32_t cid, uint32_t off, uint32_t len, uint16_t owner)
+{
+    int64_t page = cs_pool_check(p, cid, off, len, owner);
+    if (page < 0 || !p->guard || cs_guard_revoke(p, (uint32_t)page, p->shared->table[page].pages))
+        return page;
+    cs_pool_give(p, (uint32_t)page);
+    return -EPERM;
+}
+/* Look again at what is withheld. */
+void cs_pool_retry(struct cs_pool *p);
 /* Everything the owner still holds goes back: after a crash, within one pass. Returns the containers. */
 uint32_t cs_pool_reclaim(struct cs_pool *p, uint16_t owner);
 

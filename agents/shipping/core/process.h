@@ -35,6 +35,11 @@ struct cs_open {
     struct cs_desc rest; /* of a container that was read in part; cid 0: none */
 };
 
+/* Bytes of a container, from its first page on. */
+struct cs_extent {
+    uint32_t from, to;
+};
+
 /* A free container that is still ours. */
 struct cs_spare {
     uint32_t cid, pages;
@@ -49,6 +54,10 @@ struct cs_process {
     uint32_t pages;
     const struct cs_pool_shared *table;
     uint8_t *data; /* NULL until something is mapped */
+    uint32_t protection; /* enum cs_protection */
+    bool no_recycling;
+    uint32_t *mapped;         /* by first page: the identifier under which it is mapped; NULL: all of the pool is, at once */
+    struct cs_extent *extent; /* by first page: what we may see of it. NULL: no edges are zeroed, or the manager does it */
     uint32_t *owned;
     uint8_t *from; /* as in cs_spare, of what is owned */
     struct cs_spare spare[CS_SPARES]; /* warmest last */
@@ -77,6 +86,8 @@ int cs_open_endpoint(struct cs_request *q, struct cs_open as);
 /* Both, with descriptors beside the request. */
 int cs_ask_with(struct cs_request *q, const int *given, int count, struct cs_reply *reply, int *fds);
 int cs_open_endpoint_with(struct cs_request *q, const int *given, int count, struct cs_open as);
+/* The same with room for so many descriptors. */
+int cs_ask_many(struct cs_request *q, const int *given, int count, struct cs_reply *reply, int *fds, int room);
 
 static inline uint32_t cs_pages_of(uint32_t cid)
 {
@@ -93,12 +104,23 @@ int64_t cs_mine(int cid);
 /* All of them leave our book, or none. -EINVAL: one is named twice. */
 int cs_disown(int count, const int *cids);
 /* It came from the manager through this endpoint: it is ours from now on. */
-void cs_own(uint32_t cid, const struct cs_open *e);
+void cs_own(const struct cs_desc *d, const struct cs_open *e);
+/* What came from this channel goes back to nobody: its place may be another one's soon. */
+void cs_end_path(const struct cs_open *e);
 /* A free container is kept for the next cs_alloc of its size; if there are too many, the oldest go back. */
 void cs_keep(struct cs_spare spare);
 /* What the other end of this channel is done with and we had from yet another one goes on to there. */
 void cs_return_recycled(struct cs_open *e);
+
+/* mapping.c. Be able to map anything: the pool, or a range of addresses for it */
 int cs_map_pool(void);
+/* Have the container, which is ours, at cs_address. */
+int cs_map_one(uint32_t cid);
+/* The same for the caller, with the edges that hold no data zeroed. */
+int cs_show(uint32_t cid);
+void cs_zero_edges(uint32_t cid);
+/* It leaves us, where not all of the pool is mapped. */
+void cs_hide(uint32_t cid);
 
 /* file.c: the manager reads ahead of cs_read in containers of so many bytes */
 int cs_file_ask(struct cs_open *e, int size, int options);

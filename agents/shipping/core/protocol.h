@@ -12,6 +12,7 @@
 #define CS_KEEP_SHARE 16
 #define CS_RECYCLE_SHARE 4
 #define CS_CHANNEL_NAME 64
+#define CS_MAP_BATCH 64 /* pages */
 #define CS_CHANNEL_PARTS 64 /* containers in one message of a channel, or of a file */
 #define CS_FILE_QUEUE 64
 #define CS_FILE_MOST (1 << 20) /* bytes that one read of a file gives */
@@ -28,6 +29,8 @@ enum cs_call {
     CS_CALL_VIEW_FRAMEBUFFER,
     CS_CALL_IOCTL,
     CS_CALL_OPEN_FILE,
+    CS_CALL_MAP,
+    CS_CALL_SHIELD,
     CS_CALLS
 };
 
@@ -66,15 +69,23 @@ struct cs_request {
             uint32_t count;
             uint32_t cids[CS_ALLOC_BATCH];
         } free;
+        struct {
+            uint32_t cid, from; /* page of the container */
+        } map;
+        uint64_t base; /* shield: where the pool is mapped; its userfaultfd comes with the request */
     };
 };
 
-/* ATTACH sends the pool, the table (read-only) and the manager's doorbell; every OPEN the rings' memory and the
- * process's doorbell; VIEW the frame buffer's memory. CUT names the rest in `allocated`. */
+/* ATTACH sends the table (read-only), the manager's doorbell and, except in the strict tier, the pool; every OPEN the
+ * rings' memory and the process's doorbell; VIEW the frame buffer's memory. CUT names the rest in `allocated`. MAP, in the
+ * tiers that are not cooperative, says how many pages were granted, and in the strict one sends a descriptor of each. */
 struct cs_reply {
     int32_t error; /* 0 or -errno */
     union {
-        uint32_t pool_pages;
+        struct {
+            uint32_t pool_pages, protection, zeroing, no_recycling;
+        };
+        uint32_t granted;
         struct {
             uint32_t endpoint, rx_capacity, tx_capacity, back_capacity; /* 0: no such ring */
             uint32_t how; /* of a file: enum cs_file_how */

@@ -59,9 +59,11 @@ static bool claim(struct cs_manager *m, struct cs_endpoint *e, uint32_t from, ui
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct cs_desc d = cs_ring_peek(&e->tx, from + i);
-        int64_t page = cs_pool_check(&m->pool, d.cid, d.off, d.len, (uint16_t)(e->process + 1));
+        int64_t page = cs_pool_claim(&m->pool, d.cid, d.off, d.len, (uint16_t)(e->process + 1));
         if (page < 0)
             continue;
+        if (m->pool.guard)
+            cs_guard_narrow(&m->pool, (uint32_t)page, d.off, d.len);
         d.cid = cs_pool_move(&m->pool, (uint32_t)page, (uint16_t)(process + 1), CS_OWNED);
         CS_FAULT("manager.message_moved");
         d.flags = i + 1 < count ? CS_DESC_MORE : 0;
@@ -84,7 +86,7 @@ static bool claim(struct cs_manager *m, struct cs_endpoint *e, uint32_t from, ui
 static void take_free(struct cs_manager *m, struct cs_endpoint *e, struct cs_desc d)
 {
     struct cs_endpoint *peer = other_end(m, e);
-    int64_t page = cs_pool_check(&m->pool, d.cid, 0, 0, (uint16_t)(e->process + 1));
+    int64_t page = cs_pool_claim(&m->pool, d.cid, 0, 0, (uint16_t)(e->process + 1));
     if (page < 0) {
         cs_count(m->drops[CS_DROP_BAD_DESCRIPTOR], 1);
         return;

@@ -57,6 +57,8 @@ static void go_to(struct cs_file *f, uint64_t position)
 static void hand_over(struct cs_manager *m, struct cs_endpoint *e, const struct cs_operation *o, uint32_t bytes)
 {
     uint32_t page = o->page[0], used = pages_for(o->skip + bytes);
+    if (m->pool.guard)
+        cs_guard_fill(&m->pool, page, o->skip, bytes);
     uint32_t cid = cs_pool_move(&m->pool, page, e->file->owner, CS_OWNED);
     int64_t unused = cs_pool_cut(&m->pool, page, used); /* -EINVAL: all are used */
     if (unused > 0)

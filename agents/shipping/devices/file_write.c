@@ -29,9 +29,11 @@ static int claim(struct cs_manager *m, struct cs_endpoint *e, uint32_t from, uin
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct cs_desc d = cs_ring_peek(&e->tx, from + i);
-        int64_t page = cs_pool_check(&m->pool, d.cid, d.off, d.len, e->file->owner);
+        int64_t page = cs_pool_claim(&m->pool, d.cid, d.off, d.len, e->file->owner);
         if (page < 0)
             continue;
+        if (m->pool.guard)
+            cs_guard_clean(&m->pool, (uint32_t)page, d.off, d.len);
         cs_pool_move(&m->pool, (uint32_t)page, 0, CS_SENDING);
         o->page[o->count++] = (uint32_t)page;
         bytes += d.len;

@@ -158,7 +158,7 @@ int cs_framebuffer_ioctl(struct cs_manager *m, uint32_t process, const struct cs
 /* Take what the descriptor names from its owner: false if there is nothing to draw in it. */
 static bool begin(struct cs_manager *m, struct cs_endpoint *e, struct cs_desc d)
 {
-    int64_t page = cs_pool_check(&m->pool, d.cid, d.off, d.len, (uint16_t)(e->process + 1));
+    int64_t page = cs_pool_claim(&m->pool, d.cid, d.off, d.len, (uint16_t)(e->process + 1));
     if (page < 0) {
         cs_count(m->drops[CS_DROP_BAD_DESCRIPTOR], 1);
         return false;
@@ -167,6 +167,8 @@ static bool begin(struct cs_manager *m, struct cs_endpoint *e, struct cs_desc d)
         cs_pool_give(&m->pool, (uint32_t)page);
         return false;
     }
+    if (m->pool.guard)
+        cs_guard_clean(&m->pool, (uint32_t)page, d.off, d.len);
     cs_pool_move(&m->pool, (uint32_t)page, 0, CS_SENDING);
     CS_FAULT("manager.drawing_begun");
     e->drawn = (struct cs_part){(uint32_t)page, d.off, d.len};

@@ -41,11 +41,13 @@ int cs_read(int fd, int size, int maxcon, struct cs_args *args, int options);
  * NULL: to the container's end. Returns 0. On error the caller keeps all of them. */
 int cs_write(int fd, int count, const int *cids, const int *offs, const int *lens, int options);
 
-/* Map containers the caller owns; addrs may be NULL. In the cooperative tier a mapping is long-lived and recycled. */
+/* Map containers the caller owns; addrs may be NULL. A mapping is kept and recycled for as long as the
+ * pool's protection allows (docs/protection.md). */
 int cs_map(int count, const int *cids, void **addrs, int options);
 int cs_unmap(int count, const int *cids);
 
-/* A new container of at least size bytes; returns its identifier. addr may be NULL. Its bytes are what they are.
+/* A new container of at least size bytes; returns its identifier. addr may be NULL. Its bytes are
+ * what they are, or zero: docs/protection.md.
  * -ENOBUFS when the process would own more than half of the pool, or no pages are left. */
 int cs_alloc(int size, void **addr, int options);
 /* All of them are freed, or on error none. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -17,10 +18,12 @@ THREADS = ["-fsanitize=thread"]
 LIBRARIES = ["-lpthread", "-Wl,--as-needed", "-lxdp", "-lbpf"]
 SKIP = 77
 
+_PROTECTION = ("protection", "strict", "write_revoked", "shield")
 _CORE = (
-    *("pool", "attach", "calls", "memory", "wait", "control", "endpoint"),
-    *("datapath", "manager", "counters", "messages", "file"),
+    *("pool", "attach", "calls", "memory", "mapping", "wait", "control", "endpoint"),
+    *("datapath", "manager", "counters", "messages", "file", *_PROTECTION),
 )
+POOL = [f"core/{name}.c" for name in ("pool", "counters", *_PROTECTION)]
 _DEVICES = (
     *("channel", "framebuffer", "framebuffer_memory", "framebuffer_calls", "scanout"),
     *("file", "file_read", "file_write", "disk_uring", "disk_threads"),
@@ -56,11 +59,16 @@ class Workshop:
         return self._built[program]
 
 
-def run(program: Path, *arguments: str, seconds: float = 20) -> None:
+def run(program: Path, *arguments: str, seconds: float = 20, tier: int = 0) -> None:
     """Run it beside itself; the test fails with its words, or is skipped if it says so."""
     try:
         done = subprocess.run(
-            [program, *arguments], cwd=program.parent, capture_output=True, text=True, timeout=seconds
+            [program, *arguments],
+            cwd=program.parent,
+            env={**os.environ, "TIER": str(tier)},
+            capture_output=True,
+            text=True,
+            timeout=seconds,
         )
     except subprocess.TimeoutExpired as late:
         pytest.fail(f"{program.name} {' '.join(arguments)} still ran after {seconds:g} s\n{late.stderr!r}")

@@ -23,6 +23,11 @@ def test_crash(workshop: Workshop, test: str) -> None:
     run(workshop.build("test_crashes", [*CORE, *NET], MEMORY, "fake_wire"), test)
 
 
+@pytest.mark.parametrize("test", behaviours("test_zeroing"))
+def test_zeroing_and_recycling(workshop: Workshop, test: str) -> None:
+    run(workshop.build("test_zeroing", [*CORE, *NET], MEMORY, "fake_wire"), test)
+
+
 @pytest.mark.parametrize("test", behaviours("test_ready"))
 def test_readiness(workshop: Workshop, test: str) -> None:
     run(workshop.build("test_ready", [*CORE, *NET], MEMORY, "fake_wire"), test)

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.agents.shipping.programs import LIBRARY, MEMORY, Workshop, behaviours, run
+from tests.agents.shipping.programs import LIBRARY, MEMORY, POOL, Workshop, behaviours, run
 
-POOL = ["core/pool.c", "core/counters.c"]
 MODELS = {"model_ring": [], "model_ownership": POOL}
 SECONDS = 20
 
@@ -92,6 +91,6 @@ def test_ownership_breaks_without_one_rule_of_the_pool(tmp_path: Path, rule: str
     assert source.count(kept) == 1
     pool = tmp_path / "pool.c"
     pool.write_text(source.replace(kept, left_out))
-    done = explore(Workshop(tmp_path).build("model_ownership", [str(pool), "core/counters.c"], MEMORY))
+    done = explore(Workshop(tmp_path).build("model_ownership", [str(pool), *POOL[1:]], MEMORY))
     assert done.returncode == 1, done.stderr
     assert done.stderr.startswith("counterexample:")

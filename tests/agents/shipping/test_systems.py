@@ -148,13 +148,19 @@ def kernel_socket(local: str, port: int) -> socket.socket:
 
 
 @contextlib.contextmanager
-def manager(backend: str, path: Path, segmentation: bool = True, mtu: int = MTU) -> Iterator[Workload]:
+def manager(
+    backend: str,
+    path: Path,
+    segmentation: bool = True,
+    mtu: int = MTU,
+    protection: str = "cooperative",
+) -> Iterator[Workload]:
     interfaces = [
         {"name": f"eth{n}", "mac": mac(n, 2), "address": f"10.98.{n}.2", "prefix": 24, "mtu": mtu}
         for n in range(2)
     ]
     params = {"interfaces": interfaces, "socket": str(path), "backend": backend, "queue_datagrams": 256}
-    params["segmentation"] = segmentation
+    params |= {"segmentation": segmentation, "protection": protection}
     with Workload("manager", "shipping", params) as made:
         yield made
 
@@ -193,11 +199,18 @@ def test_kernel_system_moves_data_unchanged(links: None, tmp_path: Path, system:
         check_unchanged(workload)
 
 
-@pytest.mark.parametrize("backend", ["xdp", "packet"])
-@pytest.mark.parametrize("system", ["copy", "shipping"])
-def test_our_stack_moves_data_unchanged(links: None, tmp_path: Path, system: str, backend: str) -> None:
+STACKS = [
+    (system, backend, "cooperative") for system in ("copy", "shipping") for backend in ("xdp", "packet")
+]
+PROTECTED = [("copy", backend, tier) for backend in ("xdp", "packet") for tier in ("write-revoked", "strict")]
+
+
+@pytest.mark.parametrize(("system", "backend", "protection"), STACKS + PROTECTED)
+def test_our_stack_moves_data_unchanged(
+    links: None, tmp_path: Path, system: str, backend: str, protection: str
+) -> None:
     path = tmp_path / "manager"
-    with manager(backend, path) as host:
+    with manager(backend, path, protection=protection) as host:
         before = host.counters()
         with forwarder(system, path) as workload:
             check_unchanged(workload)
@@ -208,7 +221,8 @@ def test_our_stack_moves_data_unchanged(links: None, tmp_path: Path, system: str
         assert total == sum(before[name] for name in [*states, "pages_following"])
         dropped = {name: n for name, n in after.items() if name.startswith("drop_") and n}
         assert set(dropped) <= {"drop_not_ip", "drop_not_for_us"}  # the kernel's own chatter
-        assert host.stop()["backend"] == backend
+        result = host.stop()
+        assert (result["backend"], result["protection"]) == (backend, protection)
     assert not path.exists()
 
 

@@ -2,15 +2,15 @@
 
 import pytest
 
-from tests.agents.shipping.programs import MEMORY, THREADS, Workshop, behaviours, run
+from tests.agents.shipping.programs import MEMORY, POOL, THREADS, Workshop, behaviours, run
 
 PARTS = {
     "test_ring": [],
-    "test_pool": ["core/pool.c", "core/counters.c"],
+    "test_pool": POOL,
     "test_packet": ["net/packet_format.c"],
-    "test_xdp": ["core/pool.c", "core/counters.c"],
-    "test_reassembly": ["core/pool.c", "core/counters.c", "net/reassembly.c"],
-    "test_cutting": ["core/pool.c", "core/counters.c", "net/fragment.c", "net/packet_format.c"],
+    "test_xdp": POOL,
+    "test_reassembly": [*POOL, "net/reassembly.c"],
+    "test_cutting": [*POOL, "net/fragment.c", "net/packet_format.c"],
     "test_arp": ["net/arp.c", "net/packet_format.c"],
 }
 

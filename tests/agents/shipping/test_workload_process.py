@@ -108,6 +108,13 @@ def spec(workload: str, params: Any, system: Any = "linux") -> str:
         (spec("consumer", LOCAL | {"cpu": "first"}), "params.cpu: 'first' given"),
         (spec("producer", LOCAL, "shipping"), "params.manager_socket: None given"),
         (spec("producer", LOCAL | {"manager_socket": "/tmp/transship-no-such"}, "copy"), "No such file"),
+        (
+            spec("manager", MANAGER | {"protection": "total"}),
+            'one of "cooperative", "write-revoked", "strict"',
+        ),
+        (spec("manager", MANAGER | {"protection": "strict", "zeroing": "none"}), 'one of "edges", "all" exp'),
+        (spec("manager", MANAGER | {"zeroing": "some"}), 'one of "none", "edges", "all" expected'),
+        (spec("manager", MANAGER | {"recycling": 1}), "params.recycling: 1 given"),
         (spec("relay", {"channel": "no-such"}), "params.out_channel: None given"),
         (spec("relay", RELAY, "linux-batch"), "one of linux, copy, shipping expected"),
         (spec("server", LOCAL | {"width": 0}), "params.width: 0 given"),

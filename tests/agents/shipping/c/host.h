@@ -28,6 +28,8 @@ static struct {
     int wire;
     struct cs_counters *counters;
     char directory[40], socket[64];
+    uint32_t protection, zeroing; /* of the manager that starts next */
+    bool no_recycling;
 } host;
 
 static uint32_t host_mtu = 9000; /* of the host to be started */
@@ -45,7 +47,8 @@ static void host_run_manager(int wire, int counters)
     struct cs_manager *m;
     struct cs_manager_config c = {
         .interface = {{.name = "wire0", .ip = frame_us.ip, .mask = 0xffffff00, .mtu = host_mtu}},
-        .interfaces = 1, .backend = "wire", .queue = HOST_QUEUE};
+        .interfaces = 1, .backend = "wire", .queue = HOST_QUEUE,
+        .protection = host.protection, .zeroing = host.zeroing, .no_recycling = host.no_recycling};
     memcpy(c.interface[0].mac, frame_us.mac, 6);
     strcpy(c.socket, host.socket);
     wire_ends[0] = wire;
@@ -97,7 +100,9 @@ static inline uint64_t counted(const char *name)
             }                                                                                                          \
     } while (0)
 
-static inline void host_start(void)
+/* Only the manager: this process attaches later, with cs_attach. Where attaching is for good, it must not be before
+ * there are children that are to attach as well. */
+static inline void host_start_manager(void)
 {
     int ends[2], counters = memfd_create("counters", MFD_CLOEXEC), bytes = 4 << 20;
     strcpy(host.directory, "host-XXXXXX");
@@ -116,8 +121,13 @@ static inline void host_start(void)
     close(ends[1]);
     close(counters);
     WITHIN(5000, access(host.socket, F_OK) == 0);
-    WITHIN(5000, cs_attach(host.socket) == 0);
     WITHIN(SOON_MS, counted("containers_receiving") == 2 * HOST_QUEUE);
+}
+
+static inline void host_start(void)
+{
+    host_start_manager();
+    WITHIN(5000, cs_attach(host.socket) == 0);
 }
 
 /* The manager ends well (and so found no leak and no error), and everything was given back. */

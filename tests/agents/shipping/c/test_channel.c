@@ -54,6 +54,27 @@ TEST(what_was_given_to_the_other_end_is_refused)
     host_end();
 }
 
+static void write_one(void)
+{
+    CHECK_EQ(write_pattern(channel_end("one", SOON_MS), 0, CS_PAGE_SIZE, 1, 0), 0);
+}
+
+/* Whoever is at its other end never had it. */
+TEST(what_came_from_a_closed_channel_is_not_given_back_through_the_next)
+{
+    host_start();
+    int fd = channel_end("one", SOON_MS), cid;
+    struct cs_args args = {.cids = &cid};
+    ended_well(other(write_one));
+    CHECK_EQ(cs_read(fd, BIG, 1, &args, 0), 1);
+    CHECK_EQ(cs_close(fd), 0);
+    CHECK_EQ(channel_end("two", SOON_MS), fd);
+    channel_end("two", SOON_MS);
+    CHECK_EQ(cs_free(1, &cid), 0);
+    CHECK_EQ(cs_alloc(CS_PAGE_SIZE, NULL, 0), cid); /* it stayed with us */
+    host_end();
+}
+
 TEST(arrays_may_be_left_out)
 {
     host_start();

@@ -282,14 +282,16 @@ static void paint_many(void)
 static void write_by_turns(void)
 {
     static uint8_t pixels[PAINTED];
-    pid_t writers[3];
+    pid_t writers[3] = {0};
     uint64_t looks = 0, last = 0;
     host_start();
     int fd = opened("screen", (struct cs_framebuffer){.width = 64, .height = 64, .bits = 8, .dma = dma}, SOON_MS);
     int view = cs_view_framebuffer("screen");
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 2; i++)
         writers[i] = other(paint_many);
     while (last < 1200) {
+        if (looks && !writers[2]) /* after the first look, so that there is a second, however late that one was */
+            writers[2] = other(paint_many);
         uint64_t number = dma ? seen_now(pixels, PAINTED) : seen(view, pixels, PAINTED);
         CHECK(number >= last);
         looks += number > last;
