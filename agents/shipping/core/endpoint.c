@@ -132,11 +132,13 @@ uint32_t cs_endpoint_pages(const struct cs_manager *m, const struct cs_endpoint 
 
 bool cs_endpoint_pass(struct cs_manager *m, struct cs_endpoint *e)
 {
+    const uint32_t before = e->tx.next;
     bool worked = e->interface     ? cs_send_pass(m, e)
                   : e->framebuffer ? cs_framebuffer_pass(m, e)
                   : e->file        ? cs_file_pass(m, e)
                                    : cs_channel_pass(m, e);
-    if (worked && e->used && cs_ring_owes_room(&e->tx))
+    /* not while there is as much as before: a frame buffer takes a large container in many passes */
+    if (worked && e->used && e->tx.next != before && cs_ring_owes_room(&e->tx))
         cs_endpoint_ring(e);
     return worked;
 }

@@ -177,6 +177,13 @@ static struct cs_spare next_recycled(const struct cs_open *e)
     return (struct cs_spare){cid, cs_pages_of(cid), cs_self.from[cs_cid_page(cid)]};
 }
 
+/* Could it go there now, or will it never? */
+static bool has_place(struct cs_spare s)
+{
+    const struct cs_open *from = &cs_self.open[s.from - 1];
+    return cs_self.reuse > 0 || from->fd < 0 || cs_ring_space(&from->tx) != 0;
+}
+
 /* It never left the path between us and the other end: nobody else's data is in it. */
 static void take_recycled(struct cs_open *e, uint32_t cid)
 {
@@ -187,7 +194,8 @@ static void take_recycled(struct cs_open *e, uint32_t cid)
 
 void cs_return_recycled(struct cs_open *e)
 {
-    for (struct cs_spare s; (s = next_recycled(e)).from; cs_keep(s))
+    /* what finds no room waits in the ring it is in: as a spare it would soon go to the pool, and be missed */
+    for (struct cs_spare s; (s = next_recycled(e)).from && has_place(s); cs_keep(s))
         take_recycled(e, s.cid);
 }
 

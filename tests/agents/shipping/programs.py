@@ -27,7 +27,7 @@ _CORE = (
 )
 POOL = [f"core/{name}.c" for name in ("pool", "counters", *_PROTECTION)]
 _DEVICES = (
-    *("channel", "framebuffer", "framebuffer_memory", "framebuffer_calls"),
+    *("channel", "framebuffer", "framebuffer_memory", "framebuffer_calls", "scanout"),
     *("file", "file_read", "file_write", "disk_uring", "disk_threads"),
 )
 CORE = [

@@ -282,6 +282,7 @@ TEST(whoever_is_killed_at_any_step_leaves_nothing_behind)
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(shared != MAP_FAILED);
     host_start();
+    mix_make_screens();
     cs_detach();
     bystanders_start();
     WITHIN(SOON_MS, bystanders_rounds() > 20);

@@ -127,6 +127,7 @@ static void one_death(int point, uint32_t passages)
     for (int i = 0; i < MIXERS; i++)
         atomic_store(&records[i].other_end, MIX_CHANNELS); /* whether it is there or not */
     host_start();
+    mix_make_screens();
     cs_detach();
     CHECK_EQ(pipe(said), 0);
     ready_to_sleep = said[1];

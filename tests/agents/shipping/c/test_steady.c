@@ -56,6 +56,7 @@ TEST(nothing_grows_over_a_million_calls)
     long ours = 0, managers = 0;
     int our_descriptors = 0, managers_descriptors = 0;
     host_start();
+    mix_make_screens();
     cs_detach();
     uint64_t free = counted("containers_free");
     for (uint32_t step = 0; step < STEPS; step += ROUND) {
