@@ -129,7 +129,7 @@ static inline void host_start_manager(void)
 static inline void host_start(void)
 {
     host_start_manager();
-    WITHIN(5000, cs_attach(host.socket) == 0);
+    WITHIN(SOON_MS, cs_attach(host.socket) == 0);
 }
 
 /* The manager ends well (and so found no leak and no error), and everything was given back. */
