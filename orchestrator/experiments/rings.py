@@ -65,9 +65,9 @@ class _Rings:
         return self.points[-1].limited_by
 
     async def fitting_queue(self, setting: Setting, report: Report) -> tuple[int, float]:
-        """The shortest capacity with which conventional I/O under load fits the paper's curve about as well as
-        with any, and its error. Too short a queue empties in its turn, and who sleeps gets more than a share
-        of the CPU; too long a one is cold in the caches."""
+        """The shortest capacity with which conventional I/O under load fits the paper's curve about as well
+        as with any, and its error. Too short a queue empties in its turn, and who sleeps gets more than a
+        share of the CPU; too long a one is cold in the caches."""
         loads = [point for point in self.plan.curve if point[0] > 0]
         rounds = range(self.plan.queue_rounds)
         ring = self.target.definition.ring_mbps * setting.offered_mbps / self.target.definition.offered_mbps

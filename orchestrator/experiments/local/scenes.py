@@ -19,8 +19,8 @@ POOL_FRAMES = 24
 one frames that come back have no room to wait until they are used again, and the manager is asked for
 others."""
 QUEUE_BYTES = 16 << 20
-"""What may wait in a channel, though it were less than `queue_frames`: the most that `linux` gives a socket. A
-queue has one frame at least."""
+"""What may wait in a channel, though it were less than `queue_frames`: the most that `linux` gives a socket.
+A queue has one frame at least."""
 
 
 def ipc(definition: LocalDefinition, cell: Cell, plan: LocalPlan, channel: str) -> Row:
