@@ -106,6 +106,7 @@ static void reassemble(struct cs_manager *m, struct cs_interface *in, struct cs_
     struct cs_part whole[CS_DATAGRAM_PARTS];
     cs_count(m->fragments_in, 1);
     f->parts = trim(m, f->part, f->parts, packet->payload_off, packet->payload_len);
+    CS_FAULT("manager.fragment_trimmed");
     uint32_t parts = cs_reassembly_add(&in->reassembly, packet, f, cs_now_ns(), whole);
     if (parts == 0)
         return;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "../core/fault.h"
 #include "file.h"
 
 static uint32_t in_ring(const struct cs_endpoint *e)
@@ -60,11 +61,13 @@ static void hand_over(struct cs_manager *m, struct cs_endpoint *e, const struct 
     if (m->pool.guard)
         cs_guard_fill(&m->pool, page, o->skip, bytes);
     uint32_t cid = cs_pool_move(&m->pool, page, e->file->owner, CS_OWNED);
+    CS_FAULT("manager.reading_moved");
     int64_t unused = cs_pool_cut(&m->pool, page, used); /* -EINVAL: all are used */
     if (unused > 0)
         cs_pool_give(&m->pool, cs_cid_page((uint32_t)unused));
     *cs_ring_reserve(&e->rx) = (struct cs_desc){.cid = cid, .off = o->skip, .len = bytes};
     cs_ring_submit(&e->rx);
+    CS_FAULT("manager.reading_published");
     e->announce = true;
     cs_count(m->file_bytes_in, bytes);
     if (o->transfer.fd == e->file->fd)
@@ -125,6 +128,7 @@ static int read_one(struct cs_manager *m, struct cs_file *f)
         return page;
     }
     cs_pool_move(&m->pool, (uint32_t)page, 0, CS_RECEIVING);
+    CS_FAULT("manager.reading_taken");
     uint64_t room = (uint64_t)pages * CS_PAGE_SIZE - skip;
     o->skip = (uint32_t)skip;
     o->bytes = f->wanted < room ? f->wanted : (uint32_t)room;

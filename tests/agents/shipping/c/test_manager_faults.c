@@ -151,11 +151,14 @@ static void one_death(int point, uint32_t passages)
         CHECK_EQ(status, 0);
     }
     check_nothing_is_left();
+    for (int i = 0; i < MIXERS; i++)
+        mix_remove_targets(&records[i], (uint16_t)(HOST_PORT + 2 * i));
 }
 
 TEST(a_manager_killed_at_any_step_takes_its_host_down_cleanly)
 {
     int points[FAULTS], count = faults_find("manager.", true, points);
+    file_make("source", MIX_SOURCE);
     faults_share();
     records = mmap(NULL, MIXERS * sizeof *records, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(records != MAP_FAILED);

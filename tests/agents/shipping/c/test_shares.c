@@ -34,7 +34,7 @@ static void check_that_datagrams_arrive(int fd)
 TEST(two_that_allocate_all_they_can_leave_some_to_a_third_and_to_the_network)
 {
     host_start();
-    int fd = host_open(HOST_PORT, 5 * SOON_MS);
+    int fd = host_open(HOST_PORT, SOON_MS);
     pid_t one = neighbour(take_all), other = neighbour(take_all);
     check_that_datagrams_arrive(fd);
     CHECK(count_allocations(1) > HOST_POOL / 32);
@@ -64,7 +64,7 @@ static pid_t flooded(uint16_t port)
     for (uint32_t i = 0; i < HOST_POOL; i++) {
         station_send((uint16_t)(port + i % PORTS), 10);
         if (i % 32 == 31)
-            WITHIN(5 * SOON_MS, counted("datagrams_in") + counted("drop_endpoint_queue") + counted("drop_wire_no_page") > before + i);
+            WITHIN(SOON_MS, counted("datagrams_in") + counted("drop_endpoint_queue") + counted("drop_wire_no_page") > before + i);
     }
     return pid;
 }
@@ -72,7 +72,7 @@ static pid_t flooded(uint16_t port)
 TEST(two_that_keep_all_that_arrives_leave_some_to_a_third)
 {
     host_start();
-    int fd = host_open(HOST_PORT, 5 * SOON_MS);
+    int fd = host_open(HOST_PORT, SOON_MS);
     pid_t one = flooded(HOST_PORT + 1), other = flooded(HOST_PORT + 1 + PORTS);
     CHECK(counted("containers_free") < HOST_POOL / 8); /* much they have */
     check_that_datagrams_arrive(fd);
@@ -106,7 +106,7 @@ TEST(paths_that_are_stuck_leave_some_to_the_network)
 {
     pid_t pids[4];
     host_start();
-    int fd = host_open(HOST_PORT, 5 * SOON_MS);
+    int fd = host_open(HOST_PORT, SOON_MS);
     for (int i = 0; i < 4; i += 2) {
         stuck_name = i ? "second" : "first";
         pids[i] = neighbour(read_nothing);
