@@ -158,6 +158,7 @@ int cs_framebuffer_ioctl(struct cs_manager *m, uint32_t process, const struct cs
 /* Take what the descriptor names from its owner: false if there is nothing to draw in it. */
 static bool begin(struct cs_manager *m, struct cs_endpoint *e, struct cs_desc d)
 {
+    struct cs_scanout *scanout = e->framebuffer->scanout;
     int64_t page = cs_pool_claim(&m->pool, d.cid, d.off, d.len, (uint16_t)(e->process + 1));
     if (page < 0) {
         cs_count(m->drops[CS_DROP_BAD_DESCRIPTOR], 1);
@@ -172,6 +173,7 @@ static bool begin(struct cs_manager *m, struct cs_endpoint *e, struct cs_desc d)
     cs_pool_move(&m->pool, (uint32_t)page, 0, CS_SENDING);
     CS_FAULT("manager.drawing_begun");
     e->drawn = (struct cs_part){(uint32_t)page, d.off, d.len};
+    e->kept = scanout && cs_scanout_takes(m, scanout, (uint32_t)page);
     return true;
 }
 
@@ -186,24 +188,23 @@ static uint32_t granted(struct cs_framebuffer_memory *memory, uint32_t left, uin
     return cs_bus_grant(&memory->bus, memory->bus.limit ? cs_now_ns() : 0, bytes);
 }
 
-/* Of the container that is being drawn, so many bytes are on the screen, or the device's to fetch. True: it keeps the
- * container. */
-static bool transfer(struct cs_manager *m, struct cs_endpoint *e, uint32_t bytes, bool *whole)
+/* Of the container that is being drawn, so many bytes are on the screen, or the device's to fetch. True: the frame is whole. */
+static bool transfer(struct cs_manager *m, struct cs_endpoint *e, uint32_t bytes)
 {
     struct cs_framebuffer_device *d = e->framebuffer;
     struct cs_framebuffer_memory *memory = &d->memory;
-    const uint8_t *from = m->pool.data + (size_t)e->drawn.page * CS_PAGE_SIZE + e->drawn.off;
-    if (!d->scanout) {
-        *whole = cs_framebuffer_draw(memory, from, bytes);
-        return false;
-    }
-    bool keeps = cs_scanout_add(d->scanout, e, e->drawn.page, e->drawn.off, bytes, bytes == e->drawn.len);
-    if (!keeps)
+    const struct cs_part now = {e->drawn.page, e->drawn.off, bytes};
+    const uint8_t *from = m->pool.data + (size_t)now.page * CS_PAGE_SIZE + now.off;
+    if (!d->scanout)
+        return cs_framebuffer_draw(memory, from, bytes);
+    if (e->kept)
+        cs_scanout_add(d->scanout, e, memory->position, now, bytes == e->drawn.len);
+    else
         cs_framebuffer_copy(memory, memory->frames, memory->position, from, bytes);
-    *whole = cs_framebuffer_advance(memory, bytes);
-    if (*whole)
+    bool whole = cs_framebuffer_advance(memory, bytes);
+    if (whole)
         cs_scanout_flip(m, d->scanout, memory->frames - 1);
-    return keeps;
+    return whole;
 }
 
 /* Draw what the bus takes of the container that is being drawn; how many bytes. */
@@ -211,15 +212,14 @@ static uint32_t draw(struct cs_manager *m, struct cs_endpoint *e, uint32_t most)
 {
     struct cs_framebuffer_device *d = e->framebuffer;
     uint32_t bytes = granted(&d->memory, e->drawn.len, most), page = e->drawn.page;
-    bool whole;
     if (bytes == 0)
         return 0;
-    bool keeps = transfer(m, e, bytes, &whole);
+    bool whole = transfer(m, e, bytes);
     d->drawing = whole ? 0 : (uint16_t)(e - m->endpoint + 1);
     e->drawn.off += bytes;
     e->drawn.len -= bytes;
     CS_FAULT("manager.drawn");
-    if (e->drawn.len == 0 && !keeps)
+    if (e->drawn.len == 0 && !e->kept)
         cs_endpoint_recycle(m, e, page);
     cs_count(m->frames, whole);
     cs_count(m->frame_bytes, bytes);
@@ -247,14 +247,13 @@ bool cs_framebuffer_pass(struct cs_manager *m, struct cs_endpoint *e)
             e->blocked = true; /* until that frame is whole */
             break;
         }
-        bool copies = !device->scanout || cs_scanout_full(device->scanout);
-        uint32_t now = draw(m, e, copies ? PASS_BYTES - copied : UINT32_MAX);
+        uint32_t now = draw(m, e, e->kept ? UINT32_MAX : PASS_BYTES - copied);
         if (now == 0) {
             m->held_back = true;
             break;
         }
         moved = true;
-        copied += copies ? now : 0;
+        copied += e->kept ? 0 : now;
         if (e->drawn.len == 0) { /* in the ring until here, so that its writer knows what is on its way */
             cs_ring_release(&e->tx, 1);
             used++;
@@ -271,6 +270,8 @@ void cs_framebuffer_leave(struct cs_manager *m, struct cs_endpoint *e)
     struct cs_framebuffer_device *d = e->framebuffer;
     if (d->scanout)
         cs_scanout_leave(m, d->scanout, &d->memory, e);
+    if (e->drawn.len > 0 && e->kept)
+        cs_scanout_drop(m, e->drawn.page);
     if (e->drawn.len > 0)
         cs_pool_give(&m->pool, e->drawn.page);
     if (d->drawing == e - m->endpoint + 1)

@@ -5,15 +5,16 @@
 #include "../core/fault.h"
 #include "../core/manager.h"
 
-/* Of a frame: 4 MiB in single pages. The rest of a frame in more and smaller pieces is copied. */
-enum { PIECES = 1024 };
+/* Of a frame: 4 MiB in single pages. And of the pool, for all frame buffers together. */
+enum { PIECES = 1024, POOL_SHARE = 4 };
 
 struct piece {
     struct cs_part part;
-    bool last; /* of its container, which goes back with it */
+    uint32_t position; /* in the frame */
+    bool last;         /* of its container, which goes back with it */
 };
 
-/* The pieces of a frame, from its beginning on. */
+/* Of a frame, the pieces that were not copied. */
 struct held {
     uint32_t count;
     struct cs_endpoint *writer;
@@ -41,25 +42,30 @@ static struct held *written(struct cs_scanout *s)
     return &s->held[!s->shown];
 }
 
-bool cs_scanout_add(struct cs_scanout *s, struct cs_endpoint *writer, uint32_t page, uint32_t off, uint32_t bytes, bool last)
+bool cs_scanout_takes(struct cs_manager *m, const struct cs_scanout *s, uint32_t page)
+{
+    uint32_t pages = m->pool.shared->table[page].pages;
+    if (s->held[!s->shown].count == PIECES || m->scanned_out + pages > m->pool.pages / POOL_SHARE)
+        return false;
+    m->scanned_out += pages;
+    return true;
+}
+
+void cs_scanout_add(struct cs_scanout *s, struct cs_endpoint *writer, uint32_t position, struct cs_part part, bool last)
 {
     struct held *h = written(s);
     struct piece *before = h->count ? &h->piece[h->count - 1] : NULL;
     h->writer = writer;
     if (before && !before->last) { /* the same container, which the bus did not take in one go */
-        before->part.len += bytes;
+        before->part.len += part.len;
         before->last = last;
-        return true;
-    }
-    if (h->count == PIECES)
-        return false;
-    h->piece[h->count++] = (struct piece){{page, off, bytes}, last};
-    return true;
+    } else /* there is room: the list was not full, or this frame begins with the rest of a container */
+        h->piece[h->count++] = (struct piece){part, position, last};
 }
 
-bool cs_scanout_full(const struct cs_scanout *s)
+void cs_scanout_drop(struct cs_manager *m, uint32_t page)
 {
-    return s->held[!s->shown].count == PIECES;
+    m->scanned_out -= m->pool.shared->table[page].pages;
 }
 
 /* Its containers, to be used again or just away. */
@@ -68,6 +74,7 @@ static void release(struct cs_manager *m, struct held *h, bool reuse)
     for (uint32_t i = 0; i < h->count; i++) {
         if (!h->piece[i].last)
             continue;
+        cs_scanout_drop(m, h->piece[i].part.page);
         if (reuse)
             cs_endpoint_recycle(m, h->writer, h->piece[i].part.page);
         else
@@ -88,10 +95,10 @@ void cs_scanout_flip(struct cs_manager *m, struct cs_scanout *s, uint64_t frame)
 
 static void fetch(struct cs_manager *m, struct held *h, struct cs_framebuffer_memory *memory, bool reuse)
 {
-    uint32_t at = 0;
-    for (uint32_t i = 0; i < h->count; at += h->piece[i++].part.len) {
-        const struct cs_part *p = &h->piece[i].part;
-        cs_framebuffer_copy(memory, h->frame, at, m->pool.data + (size_t)p->page * CS_PAGE_SIZE + p->off, p->len);
+    for (uint32_t i = 0; i < h->count; i++) {
+        const struct piece *p = &h->piece[i];
+        const uint8_t *from = m->pool.data + (size_t)p->part.page * CS_PAGE_SIZE + p->part.off;
+        cs_framebuffer_copy(memory, h->frame, p->position, from, p->part.len);
     }
     cs_framebuffer_reveal(memory, h->frame);
     CS_FAULT("manager.fetched");

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "../net/frame.h"
 #include "framebuffer.h"
 
 struct cs_manager;
@@ -15,11 +16,13 @@ struct cs_scanout;
 
 struct cs_scanout *cs_scanout_make(void); /* NULL: no memory */
 
-/* So many bytes at `off` of a container are the next of the frame of that writer; `last`: it is done with the container, which
- * is the device's from here on. False: its list is full, and it takes nothing. */
-bool cs_scanout_add(struct cs_scanout *s, struct cs_endpoint *writer, uint32_t page, uint32_t off, uint32_t bytes, bool last);
-/* The next piece might have no place there. */
-bool cs_scanout_full(const struct cs_scanout *s);
+/* Will it keep this container until what is in it is no longer shown? Not when its list is full, nor more than a part of the
+ * pool: what is kept counts as nobody's. */
+bool cs_scanout_takes(struct cs_manager *m, const struct cs_scanout *s, uint32_t page);
+/* Bytes of a container that it keeps are the frame's of that writer at that position; `last`: nothing else is in it. */
+void cs_scanout_add(struct cs_scanout *s, struct cs_endpoint *writer, uint32_t position, struct cs_part part, bool last);
+/* A container that it kept goes, before its last bytes were added. */
+void cs_scanout_drop(struct cs_manager *m, uint32_t page);
 /* The frame is whole, and number `frame` (from 0) of the memory: it is shown, and the one before goes back to its writer. */
 void cs_scanout_flip(struct cs_manager *m, struct cs_scanout *s, uint64_t frame);
 /* Copy what is shown into the memory; its containers go back. Nothing where that was done. */

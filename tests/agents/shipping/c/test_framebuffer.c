@@ -179,6 +179,33 @@ TEST(what_was_given_is_refused_and_nothing_can_be_read)
     host_end();
 }
 
+TEST(a_device_with_dma_keeps_no_more_than_its_part_of_the_pool)
+{
+    static uint8_t pixels[FRAME];
+    void *addr;
+    int len = 100, last = FRAME - 6 * 100;
+    dma = 1;
+    host_start();
+    int fd = screen(SOON_MS);
+    for (int i = 0; i < 7; i++) { /* each a tenth of the pool, for a hundred bytes */
+        int cid = cs_alloc(HOST_POOL / 10 * CS_PAGE_SIZE, &addr, CS_MAPNOW);
+        CHECK(cid > 0);
+        memset(addr, 9, FRAME);
+        CHECK_EQ(cs_write(fd, 1, &cid, NULL, i < 6 ? &len : &last, 0), 0);
+        CHECK_EQ(cs_ioctl(fd, CS_DRAIN, NULL), 0);
+        CHECK(counted("containers_sending") <= 2);
+    }
+    CHECK_EQ(counted("containers_sending"), 2);
+    CHECK_EQ(seen_now(pixels, FRAME), 1);
+    for (int i = 0; i < FRAME; i++)
+        CHECK_EQ(pixels[i], 9);
+    CHECK_EQ(counted("containers_sending"), 0);
+    CHECK_EQ(paint(fd, 1, FRAME, 0), 0); /* there is room again */
+    CHECK_EQ(cs_ioctl(fd, CS_DRAIN, NULL), 0);
+    CHECK_EQ(counted("containers_sending"), (FRAME + CS_PAGE_SIZE - 1) / CS_PAGE_SIZE);
+    host_end();
+}
+
 TEST(an_impossible_geometry_is_refused_and_changes_nothing)
 {
     static const struct cs_framebuffer bad[] = {
