@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.agents.shipping.programs import CORE, MEMORY, NET, SKIP, Workshop, behaviours
+from tests.support import LIMIT_S, PATIENCE_S
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "protection.md"
 BEGIN, END = "<!-- written by tests/agents/shipping/test_protection.py -->", "<!-- end -->"
@@ -26,7 +27,6 @@ PROGRAMS = {
     "hostile_protocol": "what it shares with others",
 }
 OUTCOMES = {0: "prevented", 10: "detected", 11: "possible"}
-SECONDS = 30
 AT_ONCE = 4
 
 # What the tiers are for: whatever the table says of the rest, these hold.
@@ -95,7 +95,7 @@ def outcome(program: Path, attempt: str, tier: str) -> str:
         env={**os.environ, "TIER": str(TIERS.index(tier))},
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=LIMIT_S - PATIENCE_S,
     )
     if done.returncode == SKIP:
         pytest.skip(f"{attempt}: not on this machine")
