@@ -75,6 +75,14 @@ class HostCollector(Collector):
         backlog = GaugeMetricFamily(
             "transship_ring_backlog", "Entries waiting in a ring.", labels=["lab", "host", "ring"]
         )
+        reclaimed = CounterMetricFamily(
+            "transship_reclaimed_containers",
+            "Containers that the manager took back from processes that had ended.",
+            labels=["lab", "host"],
+        )
+        for total in self._measured["totals"]:
+            if (value := total["counters"].get("reclaimed_containers")) is not None:
+                reclaimed.add_metric(self._host, value)
         for name, value in sorted(self._measured["gauges"].items()):
             if name.startswith("containers_"):
                 containers.add_metric([*self._host, name.removeprefix("containers_")], value)
@@ -82,6 +90,7 @@ class HostCollector(Collector):
                 ring = name.removeprefix("ring_").removesuffix("_backlog")
                 backlog.add_metric([*self._host, ring], value)
         yield containers
+        yield reclaimed
         yield backlog
 
     def _cpu(self) -> Metric:

@@ -107,8 +107,10 @@ async def read_model(request: web.Request, model: type[Model]) -> Model:
 
 def invalid(error: ValidationError) -> Problem:
     """The 422 that tells what a pydantic model refused."""
+    from topologies.loader import in_words  # with pydantic
+
     found = [
-        {"place": ".".join(str(part) for part in one["loc"]), "message": one["msg"]}
+        {"place": ".".join(str(part) for part in one["loc"]), "message": in_words(one["msg"])}
         for one in error.errors(include_url=False, include_context=False, include_input=False)
     ]
     first = found[0]

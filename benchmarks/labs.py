@@ -18,13 +18,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from orchestrator.experiments.statistics import median_ci95, paired_ratios
+from benchmarks._rows import SEED, ratio, row
+from orchestrator.experiments.statistics import median_ci95
 
 SYSTEMS = ("mininet", "transship")
 PHASES = ("up", "down")
 HOSTS, QUICK_HOSTS = 200, 50
 TRIALS, QUICK_TRIALS = 5, 1
-SEED = 1
 _TRIAL_LIMIT_SECONDS = 900
 
 Report = Callable[[dict[str, Any]], None]
@@ -64,12 +64,22 @@ def run(trials: int, sizes: Sequence[int], report: Report) -> dict[str, Any]:
         "benchmark": "labs",
         "environment": _environment(found, problems),
         "rows": [
-            _row(found, system, size, phase, trials)
+            row(system, {"phase": phase, "hosts": size}, "s", _seconds(found, system, size, phase), trials)
             for size in sizes
             for phase in PHASES
             for system in SYSTEMS
         ],
-        "ratios": [_ratio(found, size, phase) for size in sizes for phase in PHASES],
+        "ratios": [
+            ratio(
+                "mininet",
+                "transship",
+                {"phase": phase, "hosts": size},
+                _seconds(found, "mininet", size, phase),
+                _seconds(found, "transship", size, phase),
+            )
+            for size in sizes
+            for phase in PHASES
+        ],
     }
 
 
@@ -88,35 +98,8 @@ def _trial(system: str, size: int) -> dict[str, float]:
     return seconds
 
 
-def _row(found: Trials, system: str, size: int, phase: str, trials: int) -> dict[str, Any]:
-    values = [seconds[phase] for seconds in found[system, size].values()]
-    median, interval = median_ci95(values, SEED) if values else (None, None)
-    return {
-        "system": system,
-        "factors": {"phase": phase, "hosts": size},
-        "published": None,
-        "unit": "s",
-        "trials": trials,
-        "invalid_trials": trials - len(values),
-        "median": median,
-        "ci95": interval,
-        "loss": None,
-    }
-
-
-def _ratio(found: Trials, size: int, phase: str) -> dict[str, Any]:
-    of, to = ({n: seconds[phase] for n, seconds in found[system, size].items()} for system in SYSTEMS)
-    ratios = paired_ratios(of, to)
-    median, interval = median_ci95(ratios, SEED) if ratios else (None, None)
-    factors = {"phase": phase, "hosts": size}
-    return {
-        "of": "mininet",
-        "to": "transship",
-        "factors": factors,
-        "published": None,
-        "median": median,
-        "ci95": interval,
-    }
+def _seconds(found: Trials, system: str, size: int, phase: str) -> dict[int, float]:
+    return {number: seconds[phase] for number, seconds in found[system, size].items()}
 
 
 def _environment(found: Trials, problems: list[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,13 @@ def _places(error: ValidationError) -> list[tuple[Place, str]]:
             found += context["violations"]
             continue
         place = tuple(part for part in detail["loc"] if part != "[key]")
-        found.append((place, _WORDS.get(detail["type"]) or detail["msg"].replace("Input should", "must")))
+        found.append((place, _WORDS.get(detail["type"]) or in_words(detail["msg"])))
     return found
+
+
+def in_words(message: str) -> str:
+    """pydantic's message without its own words for what it speaks of."""
+    return re.sub(r"^\w+ should", "must", message).replace(" after validation", "")
 
 
 def _line(place: Place, lines: dict[Place, int]) -> int | None:

@@ -75,6 +75,8 @@ def load_topo(spec: str) -> Topology:
         topo = maker(*arguments, **options)
     except (Exception, SystemExit) as error:
         raise _refusal(spec, _where(error, path)) from error
+    if isinstance(topo, Topo) and not topo.hosts():
+        raise _refusal(spec, "it has no hosts; a lab has at least one")
     return from_topo(topo, name)
 
 

@@ -15,11 +15,11 @@ import os
 import select
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from agents.shipping._shipping import ffi, lib
 from agents.shipping.calls import OwnershipError, call, enter, failure, leave
+from agents.shipping.closing import Closing
 from agents.shipping.containers import Container
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def attach(manager_socket: str | os.PathLike[str]) -> Attachment:
     return Attachment(manager_socket)
 
 
-class Attachment:
+class Attachment(Closing):
     """This process's membership in a host: its containers and its endpoints."""
 
     def __init__(self, manager_socket: str | os.PathLike[str]) -> None:
@@ -188,16 +188,8 @@ class Attachment:
             raise failure(-fd, f"open {name}")
         return Endpoint(self, fd, name, timeout)
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class Endpoint:
+class Endpoint(Closing):
     """An open device: messages are read from it and written to it, each one or more containers.
 
     Made by an `open_...` of the attachment; every kind of device is used in the same way.
@@ -349,14 +341,6 @@ class Endpoint:
         # Without its manager it is closed all the same, but what was written to a file may not be there.
         if error < 0 and (error != -errno.EPIPE or self._writes_file):
             raise failure(-error, f"close {self.name}")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _milliseconds(timeout: float | None) -> int:

@@ -7,12 +7,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from agents.shipping._shipping import ffi, lib
 from agents.shipping.api import Endpoint
 from agents.shipping.calls import call, failure
+from agents.shipping.closing import Closing
 
 MOST_PIXELS = 16384  # a side; this and what follows as in include/cs.h
 MOST_BYTES = 32 << 20  # a frame
@@ -94,7 +94,7 @@ class Framebuffer(Endpoint):
             raise failure(-error, f"{self.name}: {attempt}")
 
 
-class View:
+class View(Closing):
     """Looks at a frame buffer, see `Attachment.view_framebuffer` and `view_of_process`. `memory` gives a
     descriptor of its memory with the picture of that moment."""
 
@@ -142,14 +142,6 @@ class View:
         fd = self._memory()
         self.close()
         self._fd = fd
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def view_of_host(name: str) -> View:

@@ -27,6 +27,7 @@ from typing import Any
 from agents.client import Machine
 from agents.errors import AgentError
 from benchmarks._plan import planned
+from benchmarks._rows import SEED, ratio, row
 from benchmarks.forwarding import signals
 from benchmarks.forwarding.raw import RawError, Way, build
 from benchmarks.forwarding.trial import FRAMES, RAW, SHIPPING, SYSTEMS, Found, Load, run_trial, way_through
@@ -34,7 +35,6 @@ from orchestrator.events import EventBus
 from orchestrator.experiments import steadiness
 from orchestrator.experiments.definitions import EXPERIMENTS
 from orchestrator.experiments.environment import describe
-from orchestrator.experiments.statistics import median_ci95, paired_ratios
 from orchestrator.experiments.workloads import Target, TrialFailed
 from orchestrator.machine import MachineKeeper
 from orchestrator.state import state_directory
@@ -53,7 +53,6 @@ OFFERED = 0.75
 """Of what the source can send at most while the raw forwarder is alone on its core."""
 ENOUGH_HOGS = 0.7
 """Hogs are added until the raw forwarder, which needs least, forwards less than this of the offered."""
-SEED = 1
 
 Report = Callable[[dict[str, Any]], None]
 Failures = (TrialFailed, RawError, AgentError)
@@ -139,7 +138,11 @@ async def _measured(trials: int, sizes: Sequence[int], seconds: float, report: R
         "environment": environment
         | {"seed": SEED, "notes": [*_notes(bench, measured), *steadiness.notes(environment)]},
         "rows": [_row(size, system, trials) for size in measured for system in SYSTEMS],
-        "ratios": [_ratio(size, of) for size in measured for of in (SHIPPING, FRAMES)],
+        "ratios": [
+            ratio(of, RAW, _factors(size), _forwarded(size, of), _forwarded(size, RAW))
+            for size in measured
+            for of in (SHIPPING, FRAMES)
+        ],
     }
 
 
@@ -183,35 +186,14 @@ def _factors(size: Size) -> dict[str, Any]:
     return {"bytes": size.load.size, "hogs": size.load.hogs}
 
 
+def _forwarded(size: Size, system: str) -> dict[int, float]:
+    return {number: one.forwarded for number, one in size.found[system].items()}
+
+
 def _row(size: Size, system: str, trials: int) -> dict[str, Any]:
-    found = list(size.found[system].values())
-    middle, interval = median_ci95([one.forwarded for one in found], SEED) if found else (None, None)
-    return {
-        "system": system,
-        "factors": _factors(size),
-        "published": None,
-        "unit": "datagrams/s",
-        "trials": trials,
-        "invalid_trials": trials - len(found),
-        "median": middle,
-        "ci95": interval,
-        "loss": median(one.loss for one in found) if found else None,
-    }
-
-
-def _ratio(size: Size, of: str) -> dict[str, Any]:
-    ratios = paired_ratios(
-        *({n: one.forwarded for n, one in size.found[which].items()} for which in (of, RAW))
-    )
-    middle, interval = median_ci95(ratios, SEED) if ratios else (None, None)
-    return {
-        "of": of,
-        "to": RAW,
-        "factors": _factors(size),
-        "published": None,
-        "median": middle,
-        "ci95": interval,
-    }
+    found = size.found[system].values()
+    loss = median(one.loss for one in found) if found else None
+    return row(system, _factors(size), "datagrams/s", _forwarded(size, system), trials, loss)
 
 
 def _notes(bench: Bench, measured: Sequence[Size]) -> list[str]:

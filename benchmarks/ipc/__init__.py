@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._plan import planned
+from benchmarks._rows import SEED, ratio, row
 from benchmarks.ipc.trial import (
     COPYING,
     ICEORYX2,
@@ -32,7 +33,6 @@ from benchmarks.ipc.trial import (
     run_trial,
 )
 from benchmarks.ipc.work import Work
-from orchestrator.experiments.statistics import median_ci95, paired_ratios
 from orchestrator.state import state_directory
 
 SIZES = tuple(64 * 4**power for power in range(9))
@@ -40,7 +40,6 @@ SIZES = tuple(64 * 4**power for power in range(9))
 QUICK_SIZES = (64, 4096, 65536, 1 << 20)
 TRIALS, QUICK_TRIALS = 5, 1
 SECONDS, QUICK_SECONDS = 0.3, 0.1
-SEED = 1
 MEASURES = {
     "throughput": ("lines", "throughput", "MB/s"),
     "hand-over": ("nothing", "throughput", "us"),
@@ -104,7 +103,9 @@ def run(trials: int, sizes: Sequence[int], seconds: float, report: Report) -> di
     left_out = ICEORYX2 if missing else ()
     points = [point for point in _points(sizes) if point.system not in left_out]
     _measure(found, ipc, points, trials, seconds, cpus, report)
-    rows = [_row(point, found, trials) for point in points]
+    rows = [
+        row(point.system, point.factors, point.unit, found.values.get(point, {}), trials) for point in points
+    ]
     figure = state_directory() / "benchmarks" / f"ipc-{time.strftime('%Y%m%d-%H%M%S')}.png"
     draw(rows, figure)
     return {
@@ -174,22 +175,6 @@ def _measure(
     report({"phase": "ipc", "done": total, "total": total, "seconds_left": 0})
 
 
-def _row(point: Point, found: Found, trials: int) -> dict[str, Any]:
-    values = list(found.values.get(point, {}).values())
-    median, interval = median_ci95(values, SEED) if values else (None, None)
-    return {
-        "system": point.system,
-        "factors": point.factors,
-        "published": None,
-        "unit": point.unit,
-        "trials": trials,
-        "invalid_trials": trials - len(values),
-        "median": median,
-        "ci95": interval,
-        "loss": None,
-    }
-
-
 def _ratios(found: Found, points: Sequence[Point]) -> list[dict[str, Any]]:
     """Ours to each peer in the same language; of times, the peer's to ours: above one, ours is the better."""
     peers = {OURS: COPYING, OURS_PYTHON: ICEORYX2}
@@ -200,18 +185,8 @@ def _ratios(found: Found, points: Sequence[Point]) -> list[dict[str, Any]]:
             of, to = (other, point) if point.unit == "us" else (point, other)
             if other not in points:
                 continue
-            ratios = paired_ratios(found.values.get(of, {}), found.values.get(to, {}))
-            median, interval = median_ci95(ratios, SEED) if ratios else (None, None)
-            made.append(
-                {
-                    "of": of.system,
-                    "to": to.system,
-                    "factors": point.factors,
-                    "published": None,
-                    "median": median,
-                    "ci95": interval,
-                }
-            )
+            values, to_values = found.values.get(of, {}), found.values.get(to, {})
+            made.append(ratio(of.system, to.system, point.factors, values, to_values))
     return made
 
 

@@ -13,13 +13,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from benchmarks._rows import SEED, ratio, row
 from benchmarks.stdio.trial import OURS, SYSTEMS, Programs, TrialError, build, run_trial
-from orchestrator.experiments.statistics import median_ci95, paired_ratios
 from orchestrator.state import state_directory
 
 BYTES, QUICK_BYTES = 512 << 20, 64 << 20
 TRIALS, QUICK_TRIALS = 11, 3
-SEED = 1
 THROUGHPUT, CPU = "throughput", "reader's CPU"
 UNITS = {THROUGHPUT: "MB/s", CPU: "ns/byte"}
 
@@ -59,7 +58,11 @@ def run(trials: int, total: int, report: Report) -> dict[str, Any]:
             "seed": SEED,
             "notes": problems,
         },
-        "rows": [_row(values, system, measure, trials) for measure in UNITS for system in SYSTEMS],
+        "rows": [
+            row(system, {"measure": measure}, UNITS[measure], values[system, measure], trials)
+            for measure in UNITS
+            for system in SYSTEMS
+        ],
         "ratios": [_ratio(values, measure, peer) for measure in UNITS for peer in SYSTEMS if peer != OURS],
     }
 
@@ -89,26 +92,7 @@ def _measure(
     report({"phase": "stdio", "done": len(plan), "total": len(plan), "seconds_left": 0})
 
 
-def _row(values: Values, system: str, measure: str, trials: int) -> dict[str, Any]:
-    valid = list(values[system, measure].values())
-    median, interval = median_ci95(valid, SEED) if valid else (None, None)
-    return {
-        "system": system,
-        "factors": {"measure": measure},
-        "published": None,
-        "unit": UNITS[measure],
-        "trials": trials,
-        "invalid_trials": trials - len(valid),
-        "median": median,
-        "ci95": interval,
-        "loss": None,
-    }
-
-
 def _ratio(values: Values, measure: str, peer: str) -> dict[str, Any]:
     """Ours to the peer's, of times the peer's to ours: above one, ours is the better."""
     of, to = (OURS, peer) if measure == THROUGHPUT else (peer, OURS)
-    ratios = paired_ratios(values[of, measure], values[to, measure])
-    median, interval = median_ci95(ratios, SEED) if ratios else (None, None)
-    factors = {"measure": measure}
-    return {"of": of, "to": to, "factors": factors, "published": None, "median": median, "ci95": interval}
+    return ratio(of, to, {"measure": measure}, values[of, measure], values[to, measure])

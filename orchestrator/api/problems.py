@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from agents.errors import Problem
 from agents.problems import Handler, read_json
 from orchestrator.store import StoreError, StoreFull
+from topologies.loader import in_words
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -43,7 +44,7 @@ def validated(model: type[Body], value: Any) -> Body:
 
 
 def _fault(item: Any) -> dict[str, Any]:
-    message = item["msg"]
+    message = in_words(item["msg"])
     if item["type"] == "extra_forbidden":
         message = "unknown field"
     elif item["type"] != "missing":

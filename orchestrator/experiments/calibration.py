@@ -7,6 +7,8 @@ and the setting is frozen before any other system runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -31,6 +33,11 @@ class Point(BaseModel):
     throughput_mbps: float
     loss: float | None = None
     limited_by: str | None = None
+
+    @classmethod
+    def of(cls, setting: Setting, hogs: int, throughput_mbps: float, **more: Any) -> Point:
+        """What was measured with a setting."""
+        return cls(**asdict(setting), hogs=hogs, throughput_mbps=round(throughput_mbps, 2), **more)
 
 
 class Calibration(BaseModel):

@@ -9,20 +9,29 @@ from orchestrator.experiments.definitions import Options
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Times in seconds unless named otherwise. `plan_for` gives the defaults of a run."""
+class TrialPlan:
+    """What the trials of every experiment need. Times in seconds unless named otherwise."""
 
     trials: int = 7
     warmup_s: float = 1.5
     measured_s: float = 3.0
-    budgeted_s: float = 6.0
-    """Measured instead in `period`: the CPU is had there in turns of some 3 ms, and beside 3 hogs a system
-    gets three of them in 3 s, one more or one less by chance."""
-    drain_s: float = 2.0
+    look_s: float = 0.05
+    """A look at a counter that took longer is made again: it is not known when it was."""
     repeated: float = 0.25
     """Invalid trials are done again, each once, up to this fraction of all (and at least 3)."""
     overhead_s: float = 1.5
     """Guess of what starting and stopping one trial's processes takes, until trials have been seen."""
+    resamples: int = 10_000
+
+
+@dataclass(frozen=True)
+class Plan(TrialPlan):
+    """Of forwarding. `plan_for` gives the defaults of a run."""
+
+    budgeted_s: float = 6.0
+    """Measured instead in `period`: the CPU is had there in turns of some 3 ms, and beside 3 hogs a system
+    gets three of them in 3 s, one more or one less by chance."""
+    drain_s: float = 2.0
 
     cpu_period_us: int = 500_000
     """CFS period of the middle host's budget. It is long so that a period's budget is longer than the turns
@@ -41,11 +50,11 @@ class Plan:
     """Closer than this fraction to that value, no further step is made."""
     budget_around: tuple[float, ...] = (0.85, 1.0, 1.2)
     """Multiples of the budget found at which the whole curve is measured; the best fit wins."""
+    budget_misfit: float = 0.15
+    """A best fit that is further off than this fraction is told with the result."""
     probe_settle_s: float = 0.5
     probe_s: float = 2.0
     """Both are whole numbers of CPU periods: a budgeted host works in a burst at the start of each."""
-    look_s: float = 0.05
-    """A look at a counter that took longer is made again: it is not known when it was."""
 
     queue_min: int = 256
     queue_periods: float = 1.5
@@ -75,8 +84,6 @@ class Plan:
     every other trial would miss its load."""
     sustained_loss: float = 0.005
     """Loss up to which conventional I/O "sustains" a rate in `scaled`; `modern` allows none."""
-
-    resamples: int = 10_000
 
     def budgeted_queue(self, rate_mbps: float, datagram_bytes: int) -> int:
         """Capacity of each queue in datagrams, the same for every system, where the CPU has a budget."""

@@ -42,14 +42,10 @@ class _Rings:
         trial = await run_trial(self.target, planned, setting, self._probe, self.flows())
         self.seconds = trial.seconds
         self.points.append(
-            Point(
-                quota_us=None,
-                period_us=setting.period_us,
-                hogs=hogs,
-                ring_mbps=setting.ring_mbps,
-                offered_mbps=setting.offered_mbps,
-                queue_datagrams=setting.queue_datagrams,
-                throughput_mbps=round(trial.throughput_mbps or 0.0, 2),
+            Point.of(
+                setting,
+                hogs,
+                trial.throughput_mbps or 0.0,
                 loss=trial.loss,
                 limited_by=bottleneck(trial, self.plan.sustained_loss, self.target),
             )

@@ -21,7 +21,11 @@ MEASURED: dict[str, Any] = {
             "counters": {"datagrams_in": 2**63, "bytes_out": 1, "drop_queue": 3, "wakeups": 9},
         },
         {"workload": "relay", "system": "copy", "counters": {"operations_in": 5}},
-        {"workload": "manager", "system": "stack", "counters": {"drop_queue": 4, 'drop_a"b\n': 1}},
+        {
+            "workload": "manager",
+            "system": "stack",
+            "counters": {"drop_queue": 4, 'drop_a"b\n': 1, "reclaimed_containers": 8},
+        },
     ],
     "gauges": {"containers_free": 5, "ring_udp9000_backlog": 6},
     "states": [{"workload": "forwarder", "system": "shipping", "state": "running", "count": 1}],
@@ -44,6 +48,7 @@ def test_values() -> None:
     assert 'place="queue"} 7.0' in text
     assert 'transship_cpu_seconds_total{group="io",host="middle",lab="lab"} 1.5' in text
     assert r'place="a\"b\n"' in text
+    assert 'transship_reclaimed_containers_total{host="middle",lab="lab"} 8.0' in text
 
 
 def test_an_idle_host_has_its_cpu_time_only() -> None:

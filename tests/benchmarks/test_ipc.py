@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,12 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def places() -> set[Path]:
     """What systems make in the file system; /tmp/iceoryx2 is where iceoryx2 does unless told otherwise."""
     temporary = Path(tempfile.gettempdir())
-    ours, theirs = temporary.glob("transship-ipc-*/**/*"), temporary.glob("iceoryx2/**/*")
     shared = [path for path in Path("/dev/shm").iterdir() if path.name.startswith(("transship", "iox2"))]
-    return {*shared, *temporary.glob("transship-ipc-*"), *ours, *theirs}
+    ours = list(temporary.glob("transship-ipc-*"))
+    # os.walk: what goes while it looks is no error
+    walked = chain.from_iterable(os.walk(top) for top in [*ours, temporary / "iceoryx2"])
+    below = [Path(at, name) for at, folders, files in walked for name in [*folders, *files]]
+    return {*shared, *ours, *below}
 
 
 @pytest.fixture(autouse=True)

@@ -105,7 +105,7 @@ async def test_a_rate_is_replaced(api: Api) -> None:
 @pytest.mark.parametrize(
     ("body", "field", "says"),
     [
-        ({"rate_mbps": 0}, "rate_mbps", "greater than or equal to 1, not 0"),
+        ({"rate_mbps": 0}, "rate_mbps", "must be greater than or equal to 1, not 0"),
         ({"rate_mbps": -5}, "rate_mbps", "not -5"),
         ({"rate_mbps": 20000}, "rate_mbps", "less than or equal to 10000"),
         ({"rate_mbps": "10"}, "rate_mbps", 'not "10"'),

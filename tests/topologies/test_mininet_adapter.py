@@ -109,6 +109,13 @@ def test_bad_requests_are_one_error(spec: str) -> None:
         resolve(spec)
 
 
+@pytest.mark.parametrize("spec", ["linear,0", "single,0"])
+def test_a_topology_without_hosts_is_refused_in_the_users_words(spec: str) -> None:
+    with pytest.raises(TopologyError) as caught:
+        resolve(spec)
+    assert str(caught.value) == f"mininet: {spec}: it has no hosts; a lab has at least one"
+
+
 def test_a_file_that_does_not_run_names_the_line(tmp_path: Path) -> None:
     for text, message in (
         ("x = (\n", "SyntaxError"),

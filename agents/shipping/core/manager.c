@@ -104,7 +104,7 @@ static void name_counters(struct cs_manager *m)
     m->fragments_in = cs_counter_get(m->counters, "fragments_in");
     m->fragments_out = cs_counter_get(m->counters, "fragments_out");
     m->wakeups = cs_counter_get(m->counters, "wakeups");
-    m->reclaimed = cs_counter_get(m->counters, "containers_reclaimed");
+    m->reclaimed = cs_counter_get(m->counters, "reclaimed_containers");
     m->messages = cs_counter_get(m->counters, "channel_messages");
     m->message_bytes = cs_counter_get(m->counters, "channel_bytes");
     m->requests = cs_counter_get(m->counters, "manager_requests");

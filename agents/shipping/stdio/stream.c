@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cs.h"
@@ -50,6 +51,13 @@ static bool on_device(const CS_FILE *f)
     return f->kind == CS_STREAM_CHANNEL || f->kind == CS_STREAM_FILE;
 }
 
+/* Something else than a regular file: a FIFO, say, which two looks at it would not leave as it is. */
+static bool is_special(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && !S_ISREG(status.st_mode);
+}
+
 /* 0 or -errno. */
 static int connect_to(CS_FILE *f, const char *path, int flags)
 {
@@ -59,7 +67,7 @@ static int connect_to(CS_FILE *f, const char *path, int flags)
         f->kind = CS_STREAM_CHANNEL;
         return f->fd < 0 ? f->fd : 0;
     }
-    f->fd = err < 0 ? err : cs_open_file(path, flags, -1);
+    f->fd = err < 0 ? err : is_special(path) ? -EINVAL : cs_open_file(path, flags, -1);
     f->kind = CS_STREAM_FILE;
     if (f->fd >= 0 || (f->fd != -ENOTCONN && f->fd != -EINVAL))
         return f->fd < 0 ? f->fd : 0;

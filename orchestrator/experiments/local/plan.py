@@ -5,28 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from orchestrator.experiments.definitions import Options
+from orchestrator.experiments.plan import TrialPlan
 
 
 @dataclass(frozen=True)
-class LocalPlan:
-    """Times in seconds. `local_plan` gives the defaults of a run."""
+class LocalPlan(TrialPlan):
+    """Of local communication. `local_plan` gives the defaults of a run."""
 
-    trials: int = 7
     warmup_s: float = 0.5
     measured_s: float = 2.0
     """By time and not the paper's 32 MB, which is over in milliseconds."""
-    look_s: float = 0.05
-    """A look at the CPU time that took longer is made again: it is not known when it was."""
-    repeated: float = 0.25
-    """Invalid trials are done again, each once, up to this fraction of all (and at least 3)."""
-    overhead_s: float = 1.5
-    """Guess of what starting and stopping one trial's processes takes, until trials have been seen."""
     queue_operations: int = 32
     queue_frames: int = 4
     """What may wait in a channel."""
     file_bytes: int = 64 << 20
     """What `cp` copies."""
-    resamples: int = 10_000
 
 
 def local_plan(options: Options) -> LocalPlan:

@@ -210,6 +210,23 @@ def test_what_is_no_regular_file_is_read_all_the_same(programs: Programs, served
     assert conventional(programs.ours(WC), b"one two", **manager) == wanted
 
 
+def test_who_writes_to_a_pipe_with_a_name_waits_for_its_reader(
+    programs: Programs, served: Host, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    environment = os.environ | {"CS_MANAGER": str(served[0]), "CS_STDOUT": str(pipe)}
+    command = [str(programs.ours(CALLS)), "character"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as writer:
+        assert writer.stdin is not None
+        writer.stdin.write(b"one two")
+        writer.stdin.close()
+        with pytest.raises(subprocess.TimeoutExpired):
+            writer.wait(0.2)
+        assert pipe.read_bytes() == b"one two"
+        assert writer.wait(LIMIT_S) == 0
+
+
 @pytest.mark.parametrize(
     "how",
     [[f"-I{REPLACED / 'replace'}"], ["-include", str(REPLACED / "cs_stdio.h")]],

@@ -85,6 +85,18 @@ async def test_a_machine_like_the_papers_reproduces_it(tmp_path: Path) -> None:
     assert machine.running("fddi") == []
 
 
+async def test_a_budget_that_is_the_best_of_bad_ones_is_told_with_the_result(tmp_path: Path) -> None:
+    def steep(system: str, hogs: int, cpu: float) -> float:
+        return paper(system, 0, cpu) / (1 + hogs) ** 2
+
+    def misfits(result: Result) -> list[str]:
+        return [note for note in result.environment["notes"] if "makes this machine the paper's" in note]
+
+    (told,) = misfits(await run(LiveMachine(steep), tmp_path, Options(quick=True, seed=1)))
+    assert "linux with 0, 1, 2, 3 hogs did" in told and "instead of 93.0, 50.0, 33.3, 25.0" in told
+    assert misfits(await run(LiveMachine(paper), tmp_path, Options(quick=True, seed=1))) == []
+
+
 async def test_every_trial_is_written_down_with_books_that_balance(tmp_path: Path) -> None:
     await run(LiveMachine(paper), tmp_path, Options(quick=True, seed=1))
     written = trials(tmp_path)

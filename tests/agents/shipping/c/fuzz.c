@@ -344,7 +344,7 @@ TEST(any_descriptor_and_any_ring_index_harm_only_their_sender)
 /* Files are closed by the kernel in its own time. */
 static void close_files(void)
 {
-    for (int i = 0; i < 5000 && m->files; i++) {
+    for (int i = 0; i < 60000 && m->files; i++) {
         poll(NULL, 0, 1);
         one_pass();
     }

@@ -94,7 +94,7 @@ TEST(what_a_killed_process_held_comes_back)
     WITHIN(SOON_MS, counted("processes_attached") == 1); /* the last that is counted of its end */
     CHECK_EQ(counted("containers_owned"), 0);
     CHECK_EQ(counted("containers_free"), free);
-    CHECK_EQ(counted("containers_reclaimed"), 10 + 128 + 1);
+    CHECK_EQ(counted("reclaimed_containers"), 10 + 128 + 1);
     CHECK_EQ(counted("drop_closed"), 2); /* the datagrams it had not read */
     CHECK_EQ(counted("containers_receiving"), 2 * HOST_QUEUE);
     host_end();
