@@ -165,7 +165,7 @@ static uint32_t draw(struct cs_manager *m, struct cs_endpoint *e, uint32_t most)
     bytes = cs_bus_grant(&memory->bus, memory->bus.limit ? cs_now_ns() : 0, bytes);
     if (bytes == 0)
         return 0;
-    bool whole = cs_framebuffer_draw(memory, m->pool.data + (size_t)e->drawn.page * CS_PAGE_SIZE + e->drawn.off, bytes);
+    bool whole = cs_framebuffer_draw(memory, cs_page_data(&m->pool, e->drawn.page) + e->drawn.off, bytes);
     d->drawing = whole ? 0 : (uint16_t)(e - m->endpoint + 1);
     e->drawn.off += bytes;
     e->drawn.len -= bytes;
