@@ -20,8 +20,9 @@ class LocalPlan:
     overhead_s: float = 1.5
     """Guess of what starting and stopping one trial's processes takes, until trials have been seen."""
     queue_operations: int = 32
+    queue_large: int = 8
     queue_frames: int = 4
-    """What may wait in a channel."""
+    """What may wait in a channel: operations of 128 KiB, of 2 MiB, frames."""
     file_bytes: int = 64 << 20
     """What `cp` copies."""
     resamples: int = 10_000

@@ -50,15 +50,23 @@ def trials(tmp_path: Path) -> list[Json]:
     return [json.loads(line) for line in (tmp_path / "runs" / RUN / "trials.jsonl").read_text().splitlines()]
 
 
+USUAL_POOL = {"tier": "cooperative", "page": "4 KiB"}
+
+
+def matches(one: Row | Ratio, factors: dict[str, Any]) -> bool:
+    """Has these factors and, where `factors` do not speak of it, the usual pool."""
+    wanted = {name: level for name, level in USUAL_POOL.items() if name in one.factors} | factors
+    return wanted.items() <= one.factors.items()
+
+
 def row(result: Result, system: str, **factors: Any) -> Row:
-    found = [one for one in result.rows if one.system == system and factors.items() <= one.factors.items()]
+    found = [one for one in result.rows if one.system == system and matches(one, factors)]
     assert len(found) == 1
     return found[0]
 
 
 def ratio(result: Result, of: str, **factors: Any) -> Ratio:
-    found = [one for one in result.ratios if (one.of, one.to) == (of, "linux")]
-    found = [one for one in found if factors.items() <= one.factors.items()]
+    found = [one for one in result.ratios if (one.of, one.to) == (of, "linux") and matches(one, factors)]
     assert len(found) == 1
     return found[0]
 
@@ -96,7 +104,7 @@ async def test_rows_that_are_compared_are_measured_side_by_side(tmp_path: Path) 
     await run(FakeMachine(), tmp_path, "ipc", Options(trials=2, seed=3))
     order = [(trial["round"], tuple(trial["factors"].items())) for trial in trials(tmp_path)]
     blocks = [key for place, key in enumerate(order) if place == 0 or order[place - 1] != key]
-    assert len(blocks) == len(set(blocks)) == 2 * 6
+    assert len(blocks) == len(set(blocks)) == 2 * (6 + 5)
 
 
 @pytest.mark.parametrize("cores", ["same", "different"])
@@ -115,6 +123,24 @@ async def test_processes_are_pinned_as_the_factor_says(tmp_path: Path, cores: st
     }
     channels = [spec["params"]["channel"] for row in specs for spec in row[:1]]
     assert len(set(channels)) == len(channels)
+
+
+async def test_the_pool_is_what_the_factors_say_and_conventional_io_has_none(tmp_path: Path) -> None:
+    specs: list[list[Json]] = []
+
+    def rate(row: list[Json]) -> float:
+        specs.append(row)
+        return usual_rate(row)
+
+    await run(FakeMachine(rate=rate), tmp_path, "ipc")
+    for one, of_it in zip(trials(tmp_path), specs, strict=True):
+        large = one["factors"]["page"] == "2 MiB"
+        pool = {"protection": one["factors"]["tier"], "page_bytes": 2 << 20 if large else 4096}
+        for spec in of_it:
+            params = spec["params"]
+            assert params["operation_bytes"] == (2 << 20 if large else 128 << 10)
+            asked = {name: params[name] for name in pool if name in params}
+            assert asked == ({} if one["system"] == "linux" else pool)
 
 
 async def test_video_sends_each_frame_through_the_relays_to_the_display(tmp_path: Path) -> None:
