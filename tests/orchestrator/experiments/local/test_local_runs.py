@@ -177,7 +177,8 @@ async def test_an_advantage_that_does_not_grow_is_not_reproduced(tmp_path: Path)
 async def test_no_gain_is_not_reproduced_and_named(tmp_path: Path) -> None:
     result = await run(FakeMachine(rate=lambda row: 30.0), tmp_path, "ipc")
     assert result.verdict == "not reproduced"
-    text = "shipping/linux with cores different, map half is 1.00 (1.00 to 1.00); needed 4.3"
+    pool = "tier cooperative, page 4 KiB"
+    text = f"shipping/linux with cores different, map half, {pool} is 1.00 (1.00 to 1.00); needed 4.3"
     assert any(text in note for note in _notes(result))
     assert not any("cores same" in note for note in _notes(result))
 
@@ -254,7 +255,8 @@ async def test_processes_that_are_kept_from_working_measure_nothing(tmp_path: Pa
 async def test_more_invalid_than_valid_trials_make_it_invalid(tmp_path: Path) -> None:
     result = await run(Spoiled("consumer", 100, bytes=5), tmp_path, "ipc")
     assert result.verdict == "invalid"
-    assert any("shipping with cores different, map none has" in note for note in _notes(result))
+    text = "shipping with cores different, map none, tier cooperative, page 4 KiB has"
+    assert any(text in note for note in _notes(result))
 
 
 async def test_a_killed_process_makes_its_trial_invalid_and_is_named(tmp_path: Path) -> None:
