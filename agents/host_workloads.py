@@ -20,7 +20,7 @@ from topologies.cgroups import CgroupError
 COUNTER_BYTES = 64 << 10
 READY_S = 60.0
 """A workload that is not ready after this many seconds is given up; a small CPU budget makes it slow."""
-STOP_S = 3.0
+STOP_S = 10.0
 """Seconds from the request to stop until a workload is killed."""
 LOOK_S = 0.002
 

@@ -222,6 +222,7 @@ def display(library: Library, system: str, params: dict[str, Any]) -> dict[str, 
     config, screen = ffi.new("struct ts_consumer_config *"), ffi.new("struct io_config *")
     geometry = frame(params)
     geometry.bus_limit = bus_limit(params)
+    geometry.dma = one_of(params, "dma", False, (False, True))
     size = frame_bytes(geometry)
     config.access.image = 1
     config.access.verify = one_of(params, "verify", False, (False, True))

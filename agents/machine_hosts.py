@@ -17,9 +17,9 @@ from agents.requests import HostSetup
 from agents.transport import UnixTransport, Unreachable
 
 START_S = 30.0
-STOP_S = 5.0
+STOP_S = 20.0
 """Seconds a host agent has to end its children before it is killed, and they with it."""
-DEATH_S = 1.0
+DEATH_S = 10.0
 """Seconds between an agent's broken connections and the news of its death."""
 
 State = Literal["none", "starting", "running", "failed", "stopped"]

@@ -22,11 +22,11 @@ from orchestrator.events import EventBus
 
 log = logging.getLogger(__name__)
 
-START_S = 20.0
+START_S = 60.0
 """Seconds allowed until the agent answers; it may have the labs of a dead one to clean first."""
-STOP_S = 20.0
+STOP_S = 40.0
 """Seconds allowed to destroy what is left and exit, before it is killed."""
-NOTICE_S = 2.0
+NOTICE_S = 10.0
 """Seconds allowed to notice that a process has died."""
 RESTARTS = 3
 """Attempts in a row to start it again, after which it stays down."""

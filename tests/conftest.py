@@ -2,14 +2,15 @@
 
 import contextlib
 import os
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from orchestrator.doctor import capability
-from tests.support import wait_until
+from tests.support import LIMIT_S, PATIENCE_S, wait_until
 
 NEEDED_CAPABILITIES = ("NET_ADMIN", "NET_RAW", "SYS_ADMIN")
 
@@ -34,6 +35,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("root"):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Fails a test that hangs, wherever: in a read without a time limit, in a loop."""
+
+    def late(*_: object) -> None:
+        pytest.fail(f"it has taken more than {LIMIT_S:g} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, LIMIT_S, PATIENCE_S)  # and again, should its cleaning up hang too
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def remains() -> set[str]:
@@ -75,7 +92,7 @@ def machine_as_before() -> Iterator[None]:
     before = remains()
     yield
     with contextlib.suppress(AssertionError):
-        wait_until(lambda: remains() <= before, "what is on its way out to be gone", seconds=5)
+        wait_until(lambda: remains() <= before, "what is on its way out to be gone", seconds=30)
     if left := remains() - before:
         pytest.fail(
             "\n  ".join(["left by these tests or meanwhile by others:", *sorted(left)]), pytrace=False

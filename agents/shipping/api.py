@@ -105,10 +105,10 @@ class Attachment:
 
     def view_framebuffer(self, name: str) -> View:
         """Look at what the frame buffer of that name shows. Raises FileNotFoundError, ValueError."""
-        from agents.shipping.framebuffer import View
+        from agents.shipping.framebuffer import view_of_host
 
         self._check("look at a frame buffer")
-        return View(name)
+        return view_of_host(name)
 
     def open_file(
         self, file: str | os.PathLike[str] | int, flags: int = os.O_RDONLY, timeout: float | None = None

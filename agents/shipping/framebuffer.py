@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,18 +18,21 @@ MOST_PIXELS = 16384  # a side; this and what follows as in include/cs.h
 MOST_BYTES = 32 << 20  # a frame
 DEPTHS = (8, 24, 32)
 LIMITS = (1000, 10**10)
+_MEMORY = "/memfd:transship-framebuffer "  # devices/framebuffer_memory.c makes it
 _ATTEMPTS = 1000  # each fails only when frames were drawn, or the geometry set, faster than we copied
 
 
 @dataclass(frozen=True)
 class Geometry:
     """What a frame buffer shows and how fast it takes it: pixels of 8 (grey), 24 (R G B) or 32 bits (R G B A)
-    and a bus limit in bytes/s, or None. Raises ValueError for what cannot be."""
+    and a bus limit in bytes/s, or None. `dma`: it fetches frames from the containers by itself; else the
+    manager copies them. Raises ValueError for what cannot be."""
 
     width: int
     height: int
     bits: int = 8
     bus_limit: int | None = None
+    dma: bool = False
 
     def __post_init__(self) -> None:
         for side, value in (("width", self.width), ("height", self.height)):
@@ -73,7 +78,8 @@ class Framebuffer(Endpoint):
     @geometry.setter
     def geometry(self, wanted: Geometry) -> None:
         argument = ffi.new(
-            "struct cs_framebuffer *", (wanted.bus_limit or 0, wanted.width, wanted.height, wanted.bits)
+            "struct cs_framebuffer *",
+            (wanted.bus_limit or 0, wanted.width, wanted.height, wanted.bits, wanted.dma),
         )
         self._ioctl(lib.CS_SET_FRAMEBUFFER, argument, f"set {wanted}")
 
@@ -89,10 +95,11 @@ class Framebuffer(Endpoint):
 
 
 class View:
-    """Looks at a frame buffer, see `Attachment.view_framebuffer`."""
+    """Looks at a frame buffer, see `Attachment.view_framebuffer` and `view_of_process`. `memory` gives a
+    descriptor of its memory with the picture of that moment."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, memory: Callable[[], int]) -> None:
+        self.name, self._memory = name, memory
         self._fd = -1
         self._open()
 
@@ -101,6 +108,8 @@ class View:
 
         Raises BlockingIOError: it was drawn over each time; FileNotFoundError: it has made place for another.
         """
+        if self._fd >= 0:
+            self._open()  # what a device with DMA shows is copied there when somebody asks for it
         geometry, number = ffi.new("struct cs_framebuffer *"), ffi.new("uint64_t *")
         pixels, error = bytearray(), 0
         for _ in range(_ATTEMPTS):
@@ -130,9 +139,7 @@ class View:
         self._fd = -1
 
     def _open(self) -> None:
-        fd = call(lib.cs_view_framebuffer, encoded_name(self.name))
-        if fd < 0:
-            raise failure(-fd, f"look at frame buffer {self.name}")
+        fd = self._memory()
         self.close()
         self._fd = fd
 
@@ -145,6 +152,39 @@ class View:
         self.close()
 
 
+def view_of_host(name: str) -> View:
+    """What the attached host's frame buffer of that name shows. Raises FileNotFoundError, ValueError."""
+
+    def memory() -> int:
+        fd = call(lib.cs_view_framebuffer, encoded_name(name))
+        if fd < 0:
+            raise failure(-fd, f"look at frame buffer {name}")
+        return fd
+
+    return View(name, memory)
+
+
+def view_of_process(pid: int) -> View:
+    """What a conventional display shows: its frame buffer is its own and goes with it. No manager is needed.
+
+    Raises FileNotFoundError: there is no such process, or it has none; PermissionError: it is another user's.
+    """
+
+    def memory() -> int:
+        try:
+            for one in Path(f"/proc/{pid}/fd").iterdir():
+                try:
+                    if os.readlink(one).startswith(_MEMORY):
+                        return os.open(one, os.O_RDONLY | os.O_CLOEXEC)
+                except FileNotFoundError:
+                    pass  # closed meanwhile
+        except FileNotFoundError:
+            raise FileNotFoundError(errno.ENOENT, f"there is no process {pid}") from None
+        raise FileNotFoundError(errno.ENOENT, f"process {pid} has no frame buffer of its own")
+
+    return View(f"of process {pid}", memory)
+
+
 def encoded_name(name: str) -> bytes:
     """As the C interface wants it. Raises ValueError."""
     encoded = name.encode()
@@ -154,4 +194,4 @@ def encoded_name(name: str) -> bytes:
 
 
 def _geometry(c: Any) -> Geometry:
-    return Geometry(c.width, c.height, c.bits, c.bus_limit or None)
+    return Geometry(c.width, c.height, c.bits, c.bus_limit or None, bool(c.dma))

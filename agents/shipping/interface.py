@@ -43,7 +43,7 @@ int cs_attach(const char *manager_socket);
 void cs_detach(void);
 int cs_manager_fd(void);
 int cs_open_channel(const char *name, int queue, int timeout_ms);
-struct cs_framebuffer { uint64_t bus_limit; uint32_t width, height, bits; };
+struct cs_framebuffer { uint64_t bus_limit; uint32_t width, height, bits, dma; };
 enum cs_requests { CS_GET_FRAMEBUFFER, CS_SET_FRAMEBUFFER, CS_DRAIN };
 int cs_open_framebuffer(const char *name, int timeout_ms);
 int cs_ioctl(int fd, unsigned request, void *arg);

@@ -1,4 +1,5 @@
-"""Save what a host's frame buffer shows: `python -m agents.shipping.viewer --socket S --out frame.png`."""
+"""Save what a frame buffer shows: `python -m agents.shipping.viewer --socket S --out frame.png` the host's,
+`--pid P` in place of `--socket S` that of a conventional display, which has its own."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import zlib
 from pathlib import Path
 
 from agents.shipping import attach
-from agents.shipping.framebuffer import Frame
+from agents.shipping.framebuffer import Frame, view_of_process
 
 _COLOUR_TYPE = {8: 0, 24: 2, 32: 6}  # of PNG: grey, R G B, R G B A; each sample one byte
 
@@ -28,18 +29,35 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
+def look(socket: Path, name: str) -> Frame | None:
+    """What the frame buffer of that name shows on the host whose manager serves there."""
+    try:
+        with attach(socket) as host, host.view_framebuffer(name) as view:
+            return view.frame()
+    except FileNotFoundError as error:
+        hint = "a `linux` display has a frame buffer of its own: --pid"
+        raise FileNotFoundError(error.errno, f"{error.strerror} ({hint})") from None
+
+
+def look_into(pid: int) -> Frame | None:
+    """What the display that is that process shows."""
+    with view_of_process(pid) as view:
+        return view.frame()
+
+
 def main() -> int:
     """Exit code 0: saved; 1: there was nothing to save, said on stderr."""
-    options = argparse.ArgumentParser(description="Save the frame that a host's frame buffer shows.")
-    options.add_argument("--socket", type=Path, required=True, help="the manager's socket")
+    options = argparse.ArgumentParser(description="Save the frame that a frame buffer shows.")
+    whose = options.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--socket", type=Path, help="the host's: its manager's socket")
+    whose.add_argument("--pid", type=int, help="that of a `linux` display, which has its own: its process")
     options.add_argument("--name", default="screen0", help="the frame buffer's name (default: screen0)")
     options.add_argument("--out", type=Path, required=True, help="the PNG file to write")
     chosen = options.parse_args()
     try:
-        with attach(chosen.socket) as host, host.view_framebuffer(chosen.name) as view:
-            frame = view.frame()
+        frame = look_into(chosen.pid) if chosen.socket is None else look(chosen.socket, chosen.name)
         if frame is None:
-            raise OSError(f"frame buffer {chosen.name} has not shown a whole frame yet")
+            raise OSError("the frame buffer has not shown a whole frame yet")
         chosen.out.write_bytes(png(frame))
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.cli.failures import FAILED, USAGE, Failure
 
-PROBE_S = 2.0
+PROBE_S = 20.0
 REQUEST_S = 120.0
 SILENCE_S = 20.0
 """Seconds without even a heartbeat after which a connection for events is given up."""

@@ -17,7 +17,7 @@ from orchestrator.cli.failures import Failure
 from orchestrator.cli.interrupt import interrupts
 from orchestrator.state import run_root
 
-START_S = 40.0
+START_S = 90.0
 STOP_S = 60.0
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 COMMAND: tuple[str, ...] = (sys.executable, "-m", "orchestrator.server")

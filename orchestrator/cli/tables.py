@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -63,46 +63,63 @@ def print_result(result: Json, directory: Path | None, out: Console) -> None:
         print(f"figure: {figure}")  # never folded, so that it can be copied
 
 
-def _rows(rows: list[Json], units: list[str]) -> Table:
-    factors = _names(rows)
+def _rows(rows: list[Json], units: list[str]) -> RenderableType:
     several = len(units) > 1
     invalid = any(row.get("invalid_trials") for row in rows)
     losses = any(row.get("loss") is not None for row in rows)
-    made = table(
-        "system",
-        *(f">{name}" for name in factors),
+    columns = [
         ">paper",
         ">measured [95 %]",
         *([">loss"] if losses else []),
         *([">invalid"] if invalid else []),
         *(["unit"] if several else []),
-    )
+    ]
+    lines = []
     for row in rows:
         loss = row.get("loss")
-        made.add_row(
-            str(row["system"]),
-            *(str(row["factors"].get(name, "")) for name in factors),
+        cells = [
             number(row.get("published")),
             with_interval(row.get("median"), row.get("ci95")),
             *(["-" if loss is None else f"{100 * loss:.1f} %"] if losses else []),
             *([f"{row.get('invalid_trials', 0)}/{row['trials']}"] if invalid else []),
             *([str(row.get("unit", ""))] if several else []),
-        )
-    return made
+        ]
+        lines.append((str(row["system"]), row["factors"], cells))
+    return _sections("system", columns, lines)
 
 
-def _ratios(ratios: list[Json]) -> Table:
-    factors = _names(ratios)
-    made = table("ratio", *(f">{name}" for name in factors), ">paper", ">measured [95 %]")
-    for row in ratios:
-        made.add_row(
+def _ratios(ratios: list[Json]) -> RenderableType:
+    lines = [
+        (
             f"{row['of']} / {row['to']}",
-            *(str(row["factors"].get(name, "")) for name in factors),
-            number(row.get("published")),
-            with_interval(row.get("median"), row.get("ci95")),
+            row["factors"],
+            [number(row.get("published")), with_interval(row.get("median"), row.get("ci95"))],
         )
-    return made
+        for row in ratios
+    ]
+    return _sections("ratio", [">paper", ">measured [95 %]"], lines)
 
 
-def _names(rows: list[Json]) -> list[str]:
-    return list(dict.fromkeys(name for row in rows for name in row["factors"]))
+def _sections(first: str, columns: list[str], lines: list[tuple[str, Json, list[str]]]) -> RenderableType:
+    """Lines of (name, factors, cells) as a table. Of several factors only the last has a column; the others
+    are headings, so that it fits into a narrow terminal."""
+    names = list(dict.fromkeys(name for _, factors, _ in lines for name in factors))
+    heads, column = names[:-1], names[-1:]
+    sections: dict[str, list[list[str]]] = {}
+    for name, factors, cells in lines:
+        heading = ", ".join(f"{head} {factors[head]}" for head in heads if head in factors)
+        levels = [str(factors.get(one, "")) for one in column]
+        sections.setdefault(heading, []).append([name, *levels, *cells])
+    titles = [first, *(f">{name}" for name in column), *columns]
+    every = [[title.lstrip(">") for title in titles], *(row for part in sections.values() for row in part)]
+    widths = [max(map(len, cells)) for cells in zip(*every, strict=True)]
+    parts: list[RenderableType] = []
+    for heading, rows in sections.items():
+        made = table(*titles)
+        made.show_header = not parts
+        for one, width in zip(made.columns, widths, strict=True):
+            one.min_width = width
+        for row in rows:
+            made.add_row(*row)
+        parts += [Text(heading, style="italic"), made] if heading else [made]
+    return Group(*parts)

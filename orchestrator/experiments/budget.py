@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import replace
-from typing import Any
 
 from orchestrator.experiments.calibration import Calibration, Flows, Point, Report, curve_error
 from orchestrator.experiments.plan import Plan
+from orchestrator.experiments.processes import dated
 from orchestrator.experiments.workloads import Setting, Target, TrialFailed, Workloads
 
 MIN_QUOTA_US = 1000
@@ -142,10 +141,9 @@ class BudgetSearch:
         return rate
 
     async def _count(self) -> tuple[int, float]:
-        """Datagrams passed on so far, and the moment of that (the middle of the request)."""
-        asked = time.monotonic()
-        counters: dict[str, Any] = (await self._workloads.look(self._forwarder))["counters"]
-        return int(counters.get("datagrams_out", 0)), (asked + time.monotonic()) / 2
+        """Datagrams passed on so far, and the moment of that."""
+        state, moment = await dated(lambda: self._workloads.look(self._forwarder), self._plan.look_s)
+        return int(state["counters"].get("datagrams_out", 0)), moment
 
     def _error(self, rates: list[float]) -> float:
         ring = self._definition.ring_mbps

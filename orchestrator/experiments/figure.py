@@ -101,9 +101,9 @@ def draw(
 
 def caption(result: Result, source: str) -> str:
     """What one must know to read the figure: profile, trials, validity, verdict."""
-    trials = max(row.trials for row in result.rows)
+    trials = max(row.trials - row.invalid_trials for row in result.rows)
     all_, invalid = sum(row.trials for row in result.rows), sum(row.invalid_trials for row in result.rows)
-    spread = "one trial each, no intervals" if trials == 1 else f"medians of {trials}, 95 % intervals"
+    spread = "one trial each, no intervals" if trials <= 1 else f"medians of {trials}, 95 % intervals"
     setting = result.environment.get("calibration", {})
     return (
         f"Profile {result.profile}{_setting(setting)}; {spread}; {invalid} of {all_} trials invalid.\n"

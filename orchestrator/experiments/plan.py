@@ -44,6 +44,8 @@ class Plan:
     probe_settle_s: float = 0.5
     probe_s: float = 2.0
     """Both are whole numbers of CPU periods: a budgeted host works in a burst at the start of each."""
+    look_s: float = 0.05
+    """A look at a counter that took longer is made again: it is not known when it was."""
 
     queue_min: int = 256
     queue_periods: float = 1.5
@@ -57,6 +59,8 @@ class Plan:
     """`scaled`: capacities in datagrams of which one is chosen with conventional I/O."""
     queue_rounds: int = 2
     """How often each is tried at each load."""
+    queue_close: float = 0.02
+    """Of capacities whose errors differ by no more than this, which is noise, the shortest is taken."""
 
     search_start_mbps: float = 500.0
     search_max_mbps: float = 9_000.0

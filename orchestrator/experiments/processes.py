@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from agents.client import Machine
 from agents.errors import AgentError
@@ -16,8 +16,14 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 20.0
 """An agent lets nobody wait much longer than this at once."""
-STOP_S = 10.0
-"""An agent kills a workload that does not stop after 3 s; what takes longer than this is given up."""
+STOP_S = 30.0
+"""An agent kills a workload that does not stop after 10 s; what takes longer than this is given up."""
+
+
+LOOKS = 10
+"""How often something is looked at, at most, to know the moment of what was seen."""
+
+T = TypeVar("T")
 
 
 class TrialFailed(Exception):
@@ -26,6 +32,20 @@ class TrialFailed(Exception):
 
 class Died(TrialFailed):
     """A process that ran failed or was killed."""
+
+
+async def dated(look: Callable[[], Awaitable[T]], within_s: float) -> tuple[T, float]:
+    """What a request finds, and the moment of that: the middle of the request.
+
+    It is made again when it took more than `within_s`: then its middle says little of the moment.
+    """
+    for _ in range(LOOKS):
+        asked = time.monotonic()
+        found = await look()
+        answered = time.monotonic()
+        if answered - asked <= within_s:
+            break
+    return found, (asked + answered) / 2
 
 
 class Processes:

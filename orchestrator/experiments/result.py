@@ -152,7 +152,7 @@ def told(factors: Factors) -> str:
 
 def few_trials(rows: Sequence[Row]) -> list[str]:
     """What must be said of a run without repetition."""
-    if max((row.trials for row in rows), default=0) != 1:
+    if max((row.trials - row.invalid_trials for row in rows), default=0) != 1:
         return []
     return ["quick: one trial each, no interval; ci95 repeats the value"]
 

@@ -65,9 +65,9 @@ class _Rings:
         return self.points[-1].limited_by
 
     async def fitting_queue(self, setting: Setting, report: Report) -> tuple[int, float]:
-        """The capacity with which conventional I/O under load is nearest to the paper's curve, and its error.
-        Too short a queue empties in its turn, and who sleeps gets more than a share of the CPU; too long a
-        one is cold in the caches."""
+        """The shortest capacity with which conventional I/O under load fits the paper's curve about as well
+        as with any, and its error. Too short a queue empties in its turn, and who sleeps gets more than a
+        share of the CPU; too long a one is cold in the caches."""
         loads = [point for point in self.plan.curve if point[0] > 0]
         rounds = range(self.plan.queue_rounds)
         ring = self.target.definition.ring_mbps * setting.offered_mbps / self.target.definition.offered_mbps
@@ -82,8 +82,9 @@ class _Rings:
             choice: curve_error([(found[choice, hogs], share) for hogs, share in loads])
             for choice in self.plan.queue_choices
         }
-        best = min(errors, key=lambda choice: errors[choice])
-        return best, errors[best]
+        enough = min(errors.values()) + self.plan.queue_close
+        shortest = min(choice for choice in errors if errors[choice] <= enough)
+        return shortest, errors[shortest]
 
     def tell(self, report: Report, left: int) -> None:
         report(len(self.points), len(self.points) + left, left * self.seconds)

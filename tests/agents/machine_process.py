@@ -13,7 +13,7 @@ from typing import Any
 
 from agents.client import AgentError, MachineClient
 from agents.processes import Child
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 
 class MachineProcess:
@@ -44,13 +44,13 @@ async def machine_process(
     root = run_root or Path(tempfile.mkdtemp(prefix="ts-"))
     machine = MachineProcess(root, fake, *options)
     try:
-        await eventually(machine.answers, "the machine agent to answer", seconds=20)
+        await eventually(machine.answers, "the machine agent to answer")
         yield machine
     finally:
         await machine.client.close()
         if machine.child.returncode is None:
             machine.child.signal(signal.SIGTERM)
-            if not await machine.child.ended_within(20):
+            if not await machine.child.ended_within(PATIENCE_S):
                 await machine.child.kill()
         if run_root is None:
             shutil.rmtree(root)

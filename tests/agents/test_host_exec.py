@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 
 import pytest
 
 from agents.errors import Problem
 from agents.host_exec import COMMANDS_AT_ONCE, Commands
-from tests.support import eventually
+from tests.support import alive, eventually
 
 
 async def test_a_command_gets_no_shell_no_input_and_its_own_exit() -> None:
@@ -23,20 +22,15 @@ async def test_a_command_gets_no_shell_no_input_and_its_own_exit() -> None:
 async def test_a_command_over_its_time_is_killed_with_all_it_started(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("agents.host_exec.LIMIT_S", 0.3)
-    note = tmp_path / "pid"
-    begun = time.monotonic()
-    with pytest.raises(Problem, match=r"ran for more than 0\.3 s") as caught:
-        await Commands().run(["/bin/sh", "-c", f"sleep 60 & echo $! > {note}; wait"])
-    assert caught.value.status == 504 and time.monotonic() - begun < 5
-    await eventually(lambda: ended(int(note.read_text())), "the sleeper to be gone")
-
-
-def ended(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
+    note, sleeper = tmp_path / "pid", ""
+    for seconds in (0.3, 3, 30):  # a longer limit if the machine had no time to start both in the shorter
+        monkeypatch.setattr("agents.host_exec.LIMIT_S", seconds)
+        with pytest.raises(Problem, match=f"ran for more than {seconds:g} s") as caught:
+            await Commands().run(["/bin/sh", "-c", f"sleep 1000 & echo $! > {note}; wait"])
+        assert caught.value.status == 504
+        if note.exists() and (sleeper := note.read_text()):
+            break
+    await eventually(lambda: not alive(int(sleeper)), "the sleeper to be gone")
 
 
 async def test_commands_at_once_are_limited_and_killed_at_the_end() -> None:

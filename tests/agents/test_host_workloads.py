@@ -15,7 +15,7 @@ import pytest
 from agents.errors import Problem
 from agents.host_registry import ENDED_KEPT, Workloads
 from agents.requests import HostSetup, WorkloadSpec
-from tests.support import eventually
+from tests.support import PATIENCE_S, children, eventually
 
 FAKE = [sys.executable, "-S", str(Path(__file__).parent / "fake_workload.py")]
 
@@ -60,9 +60,9 @@ async def test_a_workload_runs_counts_obeys_and_gives_its_result(workloads: Work
 
 async def test_the_end_of_the_work_is_waited_for_without_polling(workloads: Workloads) -> None:
     one = await workloads.start(spec())
-    waiting = asyncio.create_task(one.finished(10))
+    waiting = asyncio.create_task(one.finished(PATIENCE_S))
     one.tell({"command": "finish"})
-    assert await asyncio.wait_for(waiting, 5)
+    assert await waiting
     assert one.state == "done"
 
 
@@ -113,7 +113,7 @@ async def test_a_workload_that_does_not_become_ready_is_gone_and_says_why(
 async def test_a_killed_workload_has_failed_and_the_others_go_on(workloads: Workloads) -> None:
     one, other = await workloads.start(spec()), await workloads.start(spec())
     os.kill(one.pid, signal.SIGKILL)
-    assert await one.finished(5)
+    assert await one.finished(PATIENCE_S)
     assert (one.state, one.message) == ("failed", "killed by signal 9 (SIGKILL)")
     assert other.state == "running"
     with pytest.raises(Problem, match="takes no command"):
@@ -125,7 +125,7 @@ async def test_a_result_stands_when_the_process_lingers_and_is_killed(
 ) -> None:
     monkeypatch.setattr("agents.host_workloads.STOP_S", 0.05)
     one = await workloads.start(spec("linger"))
-    assert await one.finished(5)
+    assert await one.finished(PATIENCE_S)
     await eventually(lambda: one.ended, "the process to be killed")
     assert (one.state, one.result) == ("done", {"sent": 7})
 
@@ -178,7 +178,7 @@ async def test_a_dead_manager_takes_its_users_with_it(workloads: Workloads) -> N
     bystander = await workloads.start(spec())
     assert one.manager is not None
     os.kill(one.manager.pid, signal.SIGKILL)
-    assert await one.finished(5)
+    assert await one.finished(PATIENCE_S)
     assert one.state == "failed"
     assert f"its manager (pid {one.manager.pid}) failed: killed by signal 9" in one.describe()["message"]
     assert bystander.state == "running"
@@ -216,7 +216,7 @@ async def test_a_hundred_starts_leave_no_descriptor_and_no_zombie(workloads: Wor
         await asyncio.gather(*(workloads.stop(one.id) for one in batch))
         pids += [one.pid for one in batch]
     assert len(os.listdir("/proc/self/fd")) == before
-    assert not set(map(str, pids)) & set(os.listdir("/proc"))
+    assert not set(pids) & set(children(os.getpid()))
     assert len(workloads.describe()) <= ENDED_KEPT
 
 

@@ -18,7 +18,7 @@ from agents.client import AgentError, MachineClient
 from agents.machine_app import MachineApp
 from agents.machine_builder import Progress
 from agents.machine_labs import Labs
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 from topologies import Topology, load_topology, shipped
 from topologies.builder import DeployError, LabExists
 from topologies.builder.plan import plan
@@ -220,7 +220,7 @@ async def test_a_lab_can_be_destroyed_while_it_is_being_deployed(
     builder.hold.clear()
     deploying = asyncio.create_task(client.deploy("one", fddi))
     await eventually(lambda: builder.begun, "the deploy to be under way")
-    await asyncio.wait_for(client.destroy("one"), 5)
+    await asyncio.wait_for(client.destroy("one"), PATIENCE_S)
     with pytest.raises(AgentError, match="destroyed while it was being deployed"):
         await deploying
     assert builder.labs == {}

@@ -6,10 +6,9 @@ import asyncio
 import os
 import signal
 import sys
-from pathlib import Path
 
 from agents.processes import STDERR_KEPT, Child, Lines, ending
-from tests.support import eventually
+from tests.support import PATIENCE_S, alive, children, eventually
 
 
 def open_descriptors() -> int:
@@ -37,9 +36,9 @@ async def test_the_end_of_standard_error_is_kept() -> None:
 
 
 async def test_a_grandchild_that_holds_the_pipes_does_not_delay_the_news_of_the_end() -> None:
-    child = Child(["/bin/sh", "-c", "sleep 30 & echo $!"], on_output=lambda data: pids.append(int(data)))
+    child = Child(["/bin/sh", "-c", "sleep 1000 & echo $!"], on_output=lambda data: pids.append(int(data)))
     pids: list[int] = []
-    assert await asyncio.wait_for(child.wait(), 5) == 0
+    assert await asyncio.wait_for(child.wait(), PATIENCE_S) == 0
     os.kill(pids[0], signal.SIGKILL)
 
 
@@ -57,13 +56,13 @@ async def test_a_program_that_cannot_be_started_leaves_no_descriptor() -> None:
 async def test_a_hundred_children_leave_no_descriptor_and_no_zombie() -> None:
     await Child(["/bin/true"]).wait()
     before = open_descriptors()
-    children = []
+    spawned = []
     for _ in range(10):
         batch = [Child(["/bin/true"]) for _ in range(10)]
         await asyncio.gather(*(child.wait() for child in batch))
-        children += batch
+        spawned += batch
     assert open_descriptors() == before
-    assert not {str(child.pid) for child in children} & set(os.listdir("/proc"))
+    assert not {child.pid for child in spawned} & set(children(os.getpid()))
 
 
 async def test_a_child_that_ended_can_be_signalled_and_killed_without_harm() -> None:
@@ -86,14 +85,7 @@ async def test_a_child_dies_with_its_parent() -> None:
     parent = Child([sys.executable, "-c", script], on_output=lambda data: pids.append(int(data)))
     await eventually(lambda: pids, "the child's id")
     await parent.kill()
-    await eventually(lambda: not _alive(pids[0]), "the child to be gone", seconds=1)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    await eventually(lambda: not alive(pids[0]), "the child to be gone")
 
 
 def test_lines_are_cut_out_of_any_pieces() -> None:

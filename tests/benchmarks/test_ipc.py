@@ -47,7 +47,8 @@ def places() -> set[Path]:
     """What systems make in the file system; /tmp/iceoryx2 is where iceoryx2 does unless told otherwise."""
     temporary = Path(tempfile.gettempdir())
     ours, theirs = temporary.glob("transship-ipc-*/**/*"), temporary.glob("iceoryx2/**/*")
-    return {*Path("/dev/shm").iterdir(), *temporary.glob("transship-ipc-*"), *ours, *theirs}
+    shared = [path for path in Path("/dev/shm").iterdir() if path.name.startswith(("transship", "iox2"))]
+    return {*shared, *temporary.glob("transship-ipc-*"), *ours, *theirs}
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp.test_utils import TestClient
 
 from tests.orchestrator.fakes import FakeEngine, FakeKeeper, FakeMachine
+from tests.support import PATIENCE_S
 
 ENDED = ("done", "invalid", "failed", "cancelled")
 
@@ -47,11 +48,9 @@ class Api:
         )
 
     @staticmethod
-    async def until(
-        look: Callable[[], Awaitable[Any]], good: Callable[[Any], bool], seconds: float = 10.0
-    ) -> Any:
+    async def until(look: Callable[[], Awaitable[Any]], good: Callable[[Any], bool]) -> Any:
         """What `look` sees once it is good."""
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(PATIENCE_S):
             while not good(seen := await look()):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
             return seen

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.support import wait_until
+from tests.support import PATIENCE_S, wait_until
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
@@ -19,14 +19,14 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "NO_COLOR": "1"}
 
 
 def cli(
-    directory: Path, *arguments: str, environment: Mapping[str, str] = {}, seconds: float = 60
+    directory: Path, *arguments: str, environment: Mapping[str, str] = {}
 ) -> subprocess.CompletedProcess[str]:
     """A verb run to its end, its state in `directory`."""
     return subprocess.run(
         [*FAKE_CLI, str(directory), *arguments],
         capture_output=True,
         text=True,
-        timeout=seconds,
+        timeout=2 * PATIENCE_S,
         env={**ENVIRONMENT, "TRANSSHIP_STATE": str(directory / "state"), **environment},
     )
 
@@ -60,17 +60,19 @@ def address_of(server: "subprocess.Popen[str]") -> str:
     return found[1]
 
 
-def until_ended(process: "subprocess.Popen[str]", seconds: float = 20) -> int:
+def until_said(process: "subprocess.Popen[str]", words: str) -> None:
+    """Reads what a process says on stderr up to the line that has these words."""
+    assert process.stderr is not None
+    before = ""
+    for line in process.stderr:
+        if words in line:
+            return
+        before += line
+    raise AssertionError(f"it ended without saying {words!r}: {before}")
+
+
+def until_ended(process: "subprocess.Popen[str]", seconds: float = PATIENCE_S) -> int:
     """The exit status of a process that ends by itself."""
     wait_until(lambda: process.poll() is not None, f"process {process.pid} to end", seconds)
     assert process.returncode is not None
     return process.returncode
-
-
-def children(pid: int) -> list[int]:
-    """The processes that a process has started, and that still run."""
-    try:
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    except FileNotFoundError:
-        return []

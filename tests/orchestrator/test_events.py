@@ -10,12 +10,13 @@ import pytest
 from orchestrator.api import event_routes
 from orchestrator.events import EventBus
 from tests.orchestrator.api import ENDED, Api
+from tests.support import PATIENCE_S
 
 
 async def frame(answer: aiohttp.ClientResponse) -> dict[str, Any]:
     """The next event, or {"comment": text}."""
     found: dict[str, Any] = {}
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             line = (await answer.content.readline()).decode().rstrip("\n")
             if not line:
@@ -25,12 +26,14 @@ async def frame(answer: aiohttp.ClientResponse) -> dict[str, Any]:
 
 
 async def test_a_run_is_followed_from_its_snapshot_to_its_end(api: Api) -> None:
+    api.machine.hold = asyncio.Event()  # until somebody follows it, its lab is not ready
     run = await api.send("POST", "/api/v1/runs", {"experiment": "fddi"}, 202)
     kinds, seconds_left = [], []
     async with api.client.get(f"/api/v1/events?run={run['id']}") as answer:
         assert answer.content_type == "text/event-stream"
         first = await frame(answer)
         assert (first["event"], first["data"]["run"], "id" in first) == ("run", run["id"], False)
+        api.machine.hold.set()
         state = first["data"]["state"]
         while state not in ENDED:
             event = await frame(answer)
@@ -95,4 +98,4 @@ async def test_followers_end_when_the_bus_closes() -> None:
     waiting = asyncio.create_task(bus.wait_beyond(0, 60))
     await asyncio.sleep(0)
     bus.close()
-    assert await asyncio.wait_for(waiting, 5)
+    assert await asyncio.wait_for(waiting, PATIENCE_S)

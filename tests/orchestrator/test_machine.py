@@ -13,7 +13,7 @@ from agents.errors import Problem
 from orchestrator.events import EventBus
 from orchestrator.machine import MachineError, MachineKeeper
 from orchestrator.runs import settle
-from tests.support import eventually
+from tests.support import PATIENCE_S, eventually
 
 COMMAND = (sys.executable, str(Path(__file__).parent / "fake_agent.py"))
 
@@ -73,7 +73,7 @@ async def test_one_that_keeps_dying_stays_down_and_says_so(keeper: MachineKeeper
     (tmp_path / "refuse").touch()
     assert keeper.pid is not None
     os.kill(keeper.pid, signal.SIGKILL)
-    await asyncio.wait_for(watcher, 20)
+    await asyncio.wait_for(watcher, PATIENCE_S)
     with pytest.raises(Problem, match="does not stay up"):
         await keeper.available()
 

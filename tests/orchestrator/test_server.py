@@ -17,7 +17,7 @@ import pytest
 from orchestrator.server import READY, ServerError, parse_listen
 from orchestrator.store import read_runs
 from tests.orchestrator.processes import FAKE_SERVER, address_of, started, until_ended
-from tests.support import wait_until
+from tests.support import PATIENCE_S, wait_until
 
 SERVER = ["-m", "orchestrator.server", "--listen", "127.0.0.1:0"]
 ANY_PORT = ("--listen", "127.0.0.1:0")
@@ -26,7 +26,7 @@ ANY_PORT = ("--listen", "127.0.0.1:0")
 def test_it_serves_and_ends_cleanly_on_a_signal(tmp_path: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         with started(*FAKE_SERVER, *ANY_PORT, "--state", str(tmp_path)) as server:
-            with urllib.request.urlopen(f"{address_of(server)}/api/v1/health") as answer:
+            with urllib.request.urlopen(f"{address_of(server)}/api/v1/health", timeout=PATIENCE_S) as answer:
                 assert json.load(answer)["state"] == str(tmp_path)
             server.send_signal(number)
             assert until_ended(server) == 0
@@ -45,7 +45,7 @@ def test_it_ends_even_while_somebody_follows_its_events_and_a_run_is_under_way(t
     with started(*FAKE_SERVER, *ANY_PORT, "--state", str(tmp_path)) as server:
         address = address_of(server)
         run = post(address, {"experiment": "endless"})["id"]
-        with urllib.request.urlopen(f"{address}/api/v1/events?run={run}") as events:
+        with urllib.request.urlopen(f"{address}/api/v1/events?run={run}", timeout=PATIENCE_S) as events:
             events.readline()
             server.send_signal(signal.SIGTERM)
             assert until_ended(server) == 0
@@ -149,12 +149,12 @@ def post(address: str, body: dict[str, Any]) -> Any:
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(f"{address}/api/v1/runs", json.dumps(body).encode(), headers)
     try:
-        with urllib.request.urlopen(request) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         return json.load(error)
 
 
 def get(address: str, run: str) -> Any:
-    with urllib.request.urlopen(f"{address}/api/v1/runs/{run}") as answer:
+    with urllib.request.urlopen(f"{address}/api/v1/runs/{run}", timeout=PATIENCE_S) as answer:
         return json.load(answer)

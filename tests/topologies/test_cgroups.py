@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import wait_until
+from tests.support import PATIENCE_S, wait_until
 from topologies.cgroups import CgroupError, CgroupFiles, HostCgroup, LabCgroup, Layout, find_layout
 
 V1 = """\
@@ -217,7 +217,7 @@ def test_hogs_are_counted_even_after_they_are_gone(
     host.attach(spinner.pid, "hog-1")
     wait_until(lambda: host.cpu_usec("hogs") > 10_000, "the hog runs")
     host.remove_hog(1)
-    assert spinner.wait(5) == -signal.SIGKILL
+    assert spinner.wait(PATIENCE_S) == -signal.SIGKILL
     assert host.cpu_usec("hogs") > 10_000
 
 
@@ -234,5 +234,5 @@ def test_cpus_can_be_changed_back_and_forth(host: HostCgroup, spinner: subproces
 def test_destroying_kills_what_is_in_the_groups(host: HostCgroup, spinner: subprocess.Popen[bytes]) -> None:
     host.attach(spinner.pid, "agent")
     host.destroy()
-    assert spinner.wait(5) == -signal.SIGKILL
+    assert spinner.wait(PATIENCE_S) == -signal.SIGKILL
     assert host.processes() == []

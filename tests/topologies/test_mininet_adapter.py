@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import PATIENCE_S
 from tests.topologies.conftest import Place
 from topologies import TopologyError, resolve
 from topologies.builder.netns import in_thread
@@ -133,11 +134,11 @@ def test_a_users_topo_deploys_and_its_hosts_have_consoles(place: Place, users: P
         assert "inet 10.0.0.1/8" in console.cmd("ip addr show dev eth0")
         here = in_thread(lambda: Path("/proc/thread-self/ns/net").readlink())
         assert console.cmd("readlink /proc/self/ns/net").strip() != str(here)
-        out, _ = console.popen("cat /proc/self/cgroup").communicate(timeout=10)
+        out, _ = console.popen("cat /proc/self/cgroup").communicate(timeout=PATIENCE_S)
         assert f"/transship/{place.lab}/pc-1/agent" in out.decode()
         place.destroy()
         shell: Any = console.shell
-        assert shell.wait(timeout=5) != 0, "the lab's end takes the console along"
+        assert shell.wait(timeout=PATIENCE_S) != 0, "the lab's end takes the console along"
     finally:
         console.terminate()
     assert place.remains() == []

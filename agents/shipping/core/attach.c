@@ -279,7 +279,7 @@ int cs_close(int fd)
     cs_flush();
     CS_FAULT("close.flushed");
     if (e->write_only)
-        late = cs_wait_done(e);
+        late = cs_wait_done(e, 0);
     else if (e->file == CS_FILE_WRITES)
         late = cs_file_finish(e);
     if (late == -EINTR)

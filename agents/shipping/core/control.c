@@ -192,9 +192,12 @@ static int allocate(struct cs_manager *m, uint32_t process, const struct cs_requ
 {
     if (q->alloc.count == 0 || q->alloc.count > CS_ALLOC_BATCH || q->alloc.pages == 0 || q->alloc.pages > m->pool.pages)
         return -EINVAL;
-    uint32_t n = 0;
-    for (; n < q->alloc.count && cs_pool_grants(&m->pool, (uint16_t)(process + 1), q->alloc.pages, CS_SHARE_ALLOCATED); n++) {
-        int page = cs_pool_take_run(&m->pool, q->alloc.pages, (uint16_t)(process + 1));
+    uint16_t owner = (uint16_t)(process + 1);
+    uint32_t n = 0, pages = q->alloc.pages;
+    for (; n < q->alloc.count && cs_pool_grants(&m->pool, owner, pages, CS_SHARE_ALLOCATED) &&
+           cs_pool_affords(&m->pool, owner, pages, pages) && cs_pool_leaves_reserve(&m->pool, pages);
+         n++) {
+        int page = cs_pool_take_run(&m->pool, pages, owner);
         if (page < 0)
             break;
         CS_FAULT("manager.allocated");

@@ -65,7 +65,7 @@ static void deliver(struct cs_manager *m, struct cs_interface *in, struct cs_par
     }
     parts = trim(m, part, parts, packet->payload_off, packet->payload_len);
     if (cs_ring_space(&e->rx) < (int64_t)parts ||
-        !cs_pool_grants(&m->pool, (uint16_t)(e->process + 1), parts, CS_SHARE_ARRIVED)) {
+        !cs_pool_affords(&m->pool, (uint16_t)(e->process + 1), parts, parts)) { /* as many take their place */
         cs_count(m->drops[CS_DROP_ENDPOINT_QUEUE], 1);
         discard(m, part, parts);
         return;
@@ -106,6 +106,7 @@ static void reassemble(struct cs_manager *m, struct cs_interface *in, struct cs_
     struct cs_part whole[CS_DATAGRAM_PARTS];
     cs_count(m->fragments_in, 1);
     f->parts = trim(m, f->part, f->parts, packet->payload_off, packet->payload_len);
+    CS_FAULT("manager.fragment_trimmed");
     uint32_t parts = cs_reassembly_add(&in->reassembly, packet, f, cs_now_ns(), whole);
     if (parts == 0)
         return;

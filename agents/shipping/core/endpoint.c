@@ -102,6 +102,7 @@ void cs_endpoint_recycle(struct cs_manager *m, struct cs_endpoint *to, uint32_t 
     uint16_t owner = (uint16_t)(to->process + 1);
     int64_t space = cs_ring_space(&to->back), waiting = (int64_t)to->back.capacity - space;
     if (m->no_recycling || space <= 0 || !cs_pool_grants(&m->pool, owner, pages, CS_SHARE_ALLOCATED) ||
+        !cs_pool_affords(&m->pool, owner, pages, 0) || /* others need it more */
         (waiting + 1) * pages > m->pool.pages / CS_RECYCLE_SHARE) {
         cs_pool_give(&m->pool, page);
         return;
@@ -131,11 +132,13 @@ uint32_t cs_endpoint_pages(const struct cs_manager *m, const struct cs_endpoint 
 
 bool cs_endpoint_pass(struct cs_manager *m, struct cs_endpoint *e)
 {
+    const uint32_t before = e->tx.next;
     bool worked = e->interface     ? cs_send_pass(m, e)
                   : e->framebuffer ? cs_framebuffer_pass(m, e)
                   : e->file        ? cs_file_pass(m, e)
                                    : cs_channel_pass(m, e);
-    if (worked && e->used && cs_ring_owes_room(&e->tx))
+    /* not while there is as much as before: a frame buffer takes a large container in many passes */
+    if (worked && e->used && e->tx.next != before && cs_ring_owes_room(&e->tx))
         cs_endpoint_ring(e);
     return worked;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cs.h"
+#include "fault.h"
 #include "process.h"
 
 int cs_adopt_file(int file, int flags, int timeout_ms)
@@ -32,6 +33,7 @@ int cs_adopt_file(int file, int flags, int timeout_ms)
                                                .has_peer = access == O_WRONLY,
                                                .most = CS_CHANNEL_PARTS,
                                                .file = access == O_WRONLY ? CS_FILE_WRITES : CS_FILE_READS});
+    CS_FAULT("file.given");
     if (given[1] >= 0)
         close(given[1]);
     return fd;
@@ -49,6 +51,7 @@ int cs_open_file(const char *path, int flags, int timeout_ms)
     int file = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
     if (file < 0)
         return -errno;
+    CS_FAULT("file.opened");
     int fd = fcntl(file, F_SETFL, flags & ~O_NONBLOCK) < 0 ? -errno : cs_adopt_file(file, flags, timeout_ms);
     close(file);
     return fd;
@@ -67,6 +70,7 @@ static int ask(struct cs_open *e, int size, int options)
         return err;
     *cs_ring_reserve(&e->tx) = (struct cs_desc){.len = (uint32_t)size, .flags = CS_DESC_ASK};
     cs_ring_submit(&e->tx);
+    CS_FAULT("file.asked");
     cs_written(e);
     cs_flush();
     return 0;
@@ -90,6 +94,7 @@ int cs_file_status(struct cs_open *e)
     if (!(d.flags & CS_DESC_STATUS))
         return 1;
     cs_ring_release(&e->rx, 1);
+    CS_FAULT("file.told");
     e->asked = 0; /* the manager has stopped */
     return -(int)d.off;
 }
@@ -99,6 +104,7 @@ int cs_file_finish(struct cs_open *e)
     int err = e->asked ? 0 : ask(e, 0, 0);
     if (err < 0)
         return err;
+    CS_FAULT("file.finishing");
     e->asked = 1; /* once, also when a signal comes */
     int64_t ready = cs_wait_readable(e, 0);
     return ready < 0 ? (int)ready : cs_file_status(e);

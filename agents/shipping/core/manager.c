@@ -246,6 +246,14 @@ static void ring_readers(struct cs_manager *m, bool crowded)
     }
 }
 
+/* For processes to see. A line that all of them read is written when it changes only. */
+static void say_what_is_scarce(struct cs_pool *p)
+{
+    uint32_t scarce = !cs_pool_leaves_reserve(p, 0);
+    if (scarce != atomic_load_explicit(&p->shared->scarce, memory_order_relaxed))
+        atomic_store_explicit(&p->shared->scarce, scarce, memory_order_relaxed);
+}
+
 static bool pass(struct cs_manager *m, bool take_in)
 {
     bool worked = cs_files_pass(m);
@@ -333,6 +341,7 @@ int cs_manager_run(struct cs_manager *m, _Atomic int *stop)
         uint32_t worst;
         m->held_back = false;
         bool worked = pass(m, take_in);
+        say_what_is_scarce(&m->pool);
         uint32_t backlog = readers_backlog(m, &worst);
         /* Waiting for a reader, and counting what waits for it against the host's queue, is only for one that
          * has the host to itself: it must not stop the others' traffic. */

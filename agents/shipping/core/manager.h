@@ -85,6 +85,7 @@ struct cs_endpoint {
     /* A frame buffer (interface is NULL; back is of what was drawn): */
     struct cs_framebuffer_device *framebuffer;
     struct cs_part drawn; /* of the first container in tx, what has still to be; len 0: not begun */
+    bool kept;            /* that container, by the device, see scanout.h */
     struct cs_file *file; /* a file's, else NULL */
 };
 
@@ -121,6 +122,7 @@ struct cs_manager {
     cs_counter *requests;                 /* on the socket */
     struct cs_framebuffer_device *framebuffer[CS_FRAMEBUFFERS];
     uint64_t framebuffer_openings;
+    uint32_t scanned_out;             /* pages that frame buffers with DMA keep */
     cs_counter *frames, *frame_bytes; /* drawn */
     cs_counter *attached, *open;          /* processes and endpoints, now */
 

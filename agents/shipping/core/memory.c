@@ -142,6 +142,12 @@ static void give_back(uint32_t count, bool at_once)
     cs_flush();
 }
 
+/* Free pages are: what is kept for later, here, is missing there. */
+static bool are_scarce(void)
+{
+    return atomic_load_explicit(&cs_self.table->scarce, memory_order_relaxed) != 0;
+}
+
 /* A process that only reads from a channel has no use for what it frees, and the other end waits for it. One that
  * allocates as much as it frees keeps it. */
 void cs_keep(struct cs_spare s)
@@ -150,7 +156,8 @@ void cs_keep(struct cs_spare s)
         cs_self.reuse--;
     else if (s.from && put_free(&cs_self.open[s.from - 1], s.cid, CS_DESC_FREE | CS_DESC_RECYCLE))
         return;
-    while (cs_self.spares == CS_SPARES || (cs_self.spares > 0 && cs_self.spare_pages + s.pages > cs_self.keep_pages))
+    uint32_t most = are_scarce() ? 0 : cs_self.keep_pages;
+    while (cs_self.spares == CS_SPARES || (cs_self.spares > 0 && cs_self.spare_pages + s.pages > most))
         give_back((cs_self.spares + 1) / 2, false);
     CS_FAULT("keep.room");
     cs_self.spare[cs_self.spares++] = s;
@@ -170,6 +177,13 @@ static struct cs_spare next_recycled(const struct cs_open *e)
     return (struct cs_spare){cid, cs_pages_of(cid), cs_self.from[cs_cid_page(cid)]};
 }
 
+/* Could it go there now, or will it never? */
+static bool has_place(struct cs_spare s)
+{
+    const struct cs_open *from = &cs_self.open[s.from - 1];
+    return cs_self.reuse > 0 || from->fd < 0 || cs_ring_space(&from->tx) != 0;
+}
+
 /* It never left the path between us and the other end: nobody else's data is in it. */
 static void take_recycled(struct cs_open *e, uint32_t cid)
 {
@@ -180,7 +194,8 @@ static void take_recycled(struct cs_open *e, uint32_t cid)
 
 void cs_return_recycled(struct cs_open *e)
 {
-    for (struct cs_spare s; (s = next_recycled(e)).from; cs_keep(s))
+    /* what finds no room waits in the ring it is in: as a spare it would soon go to the pool, and be missed */
+    for (struct cs_spare s; (s = next_recycled(e)).from && has_place(s); cs_keep(s))
         take_recycled(e, s.cid);
 }
 
@@ -213,7 +228,7 @@ static uint32_t take_spare(uint32_t pages)
 /* Pages one by one come in batches; of a size that is asked for again and again, more each time. */
 static int ask_manager(uint32_t pages, uint32_t *cid)
 {
-    uint32_t most = cs_self.keep_pages / 2 / pages;
+    uint32_t most = are_scarce() ? 1 : cs_self.keep_pages / 2 / pages;
     uint32_t count = pages == 1 ? CS_ALLOC_BATCH : pages == cs_self.asked_pages ? 2 * cs_self.asked_count : 1;
     struct cs_request q = {.call = CS_CALL_ALLOC};
     struct cs_reply reply;

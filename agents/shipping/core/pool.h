@@ -20,6 +20,7 @@
 #define CS_LARGE_PAGE (2u << 20)
 #define CS_GENERATION_MASK 0x7ffu
 #define CS_OWNERS 33 /* the manager, and each of its processes */
+#define CS_RESERVE_SHARE 16 /* the part of the pool that is for the network alone */
 
 /* Where a container is. Counted per state and exported; the sum is always the pool. CS_WITHHELD: given back, but still
  * within reach of the process that had it. */
@@ -37,6 +38,8 @@ struct cs_pool_shared {
     uint32_t version;
     uint32_t pages;
     uint64_t page_bytes;
+    _Atomic uint32_t scarce; /* the network's reserve is in use: keep nothing for later */
+    uint32_t unused;
     struct cs_container table[];
 };
 
@@ -90,14 +93,29 @@ static inline size_t cs_table_bytes(uint32_t pages)
     return sizeof(struct cs_pool_shared) + (size_t)pages * sizeof(struct cs_container);
 }
 
-/* Quarters of the pool up to which a process may come to own pages. One that has allocated all it can still receives,
- * and a quarter is left for the other processes. */
+/* Quarters of the pool up to which a process may come to own pages. One that has allocated all it can still receives. */
 enum cs_share { CS_SHARE_ALLOCATED = 2, CS_SHARE_ARRIVED = 3 };
 
-/* May the owner have so many pages more in that way? */
+/* May the owner have so many pages more in that way? All that is asked for pages that go from one process to another:
+ * whether these move must not depend on what others hold, or processes that do nothing wrong could wait for each other. */
 static inline bool cs_pool_grants(const struct cs_pool *p, uint16_t owner, uint32_t pages, enum cs_share share)
 {
     return (uint64_t)p->held[owner] + pages <= (uint64_t)p->pages * share / 4;
+}
+
+/* Of free pages one has to be left for each three that a process owns: who owns little gets what who owns much no longer
+ * does, and however many are greedy, the last page goes to none of them. May `taken` be taken of the free ones so that
+ * the owner gets `more`? */
+static inline bool cs_pool_affords(const struct cs_pool *p, uint16_t owner, uint32_t more, uint32_t taken)
+{
+    return p->free_count >= taken && (uint64_t)p->held[owner] + more <= 3 * (uint64_t)(p->free_count - taken);
+}
+
+/* The last of the free pages are for what arrives from the network: processes that allocate and hand on own little
+ * each, and can take all others together. */
+static inline bool cs_pool_leaves_reserve(const struct cs_pool *p, uint32_t taken)
+{
+    return p->free_count >= (uint64_t)taken + p->pages / CS_RESERVE_SHARE;
 }
 
 /* Take one page for the given state; its number, or -ENOBUFS. */

@@ -142,8 +142,8 @@ int cs_file_finish(struct cs_open *e);
 /* wait.c */
 int64_t cs_wait_readable(struct cs_open *e, int options);
 int cs_wait_writable(struct cs_open *e, int count, int options);
-/* Until the manager has done all that was written. 0 or -errno. */
-int cs_wait_done(struct cs_open *e);
+/* Until the manager has done all that was written, but for so many descriptors. 0 or -errno. */
+int cs_wait_done(struct cs_open *e, uint32_t left);
 /* Descriptors were put into its ring: the manager must hear of it before we sleep. */
 void cs_written(struct cs_open *e);
 void cs_ring_manager(void);

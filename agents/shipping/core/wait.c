@@ -179,12 +179,12 @@ int cs_wait_writable(struct cs_open *e, int count, int options)
     }
 }
 
-int cs_wait_done(struct cs_open *e)
+int cs_wait_done(struct cs_open *e, uint32_t left)
 {
     int64_t space, until = 0;
     int err = 0;
     cs_flush();
-    while ((space = cs_ring_space(&e->tx)) >= 0 && space < (int64_t)e->tx.capacity && err == 0) {
+    while ((space = cs_ring_space(&e->tx)) >= 0 && (int64_t)e->tx.capacity - space > (int64_t)left && err == 0) {
         cs_ring_crowd(&e->tx);
         CS_FAULT("done.announced");
         if (cs_ring_space(&e->tx) == space)

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../core/fault.h"
+
 /* 0 if it is a regular file, open that way; else -errno. */
 static int check_file(int fd, bool writes, struct statx *file)
 {
@@ -70,6 +72,7 @@ int cs_file_open(struct cs_manager *m, uint32_t process, const struct cs_request
         free(f);
         return err;
     }
+    CS_FAULT("manager.file_has_rings");
     *f = (struct cs_file){
         .next = m->files, .owner = (uint16_t)(process + 1), .fd = given[0], .direct_fd = -1, .writes = q->file.writes,
         .position = q->file.position, .size = file.stx_size, .stopped = true, .last = &f->first};
@@ -81,6 +84,7 @@ int cs_file_open(struct cs_manager *m, uint32_t process, const struct cs_request
         f->align = CS_PAGE_SIZE;
     }
     m->files = f;
+    CS_FAULT("manager.file_listed");
     e->file = f;
     reply->opened.how = (f->align ? CS_FILE_DIRECT : 0) | (m->disk->engine == &cs_disk_uring ? CS_FILE_URING : 0);
     return cs_endpoint_opened(m, e, reply);
@@ -106,6 +110,7 @@ void cs_operation_add(struct cs_manager *m, struct cs_file *f, struct cs_operati
     f->operations++;
     *f->last = o;
     f->last = &o->next;
+    CS_FAULT("manager.operation_added");
 }
 
 void cs_operation_remove(struct cs_manager *m, struct cs_file *f, struct cs_operation **at, bool give)
@@ -113,6 +118,7 @@ void cs_operation_remove(struct cs_manager *m, struct cs_file *f, struct cs_oper
     struct cs_operation *o = *at, *next = o->next;
     for (uint32_t i = 0; give && i < o->count; i++)
         cs_pool_give(&m->pool, o->page[i]);
+    CS_FAULT("manager.operation_over");
     *at = next;
     if (!next)
         f->last = at;
@@ -156,6 +162,7 @@ bool cs_file_start(struct cs_manager *m, struct cs_file *f)
         o->state = CS_OPERATION_FLYING;
         o->transfer.fd = direct ? f->direct_fd : f->fd;
         m->disk->engine->start(m->disk, &o->transfer);
+        CS_FAULT("manager.transfer_started");
         worked = true;
     }
     return worked;
@@ -165,6 +172,7 @@ static void end_of_transfer(struct cs_manager *m, struct cs_file *f, struct cs_o
 {
     int64_t result = o->transfer.result;
     f->flying--;
+    CS_FAULT("manager.transfer_ended");
     o->state = CS_OPERATION_DONE;
     if (result == -EINTR)
         o->state = CS_OPERATION_WAITING;
@@ -187,6 +195,7 @@ static void close_slowly(struct cs_manager *m, struct cs_file *f)
             continue;
         }
         m->disk->engine->start(m->disk, t);
+        CS_FAULT("manager.file_closing");
     }
 }
 
@@ -228,6 +237,7 @@ bool cs_files_pass(struct cs_manager *m)
             at = &f->next;
             continue;
         }
+        CS_FAULT("manager.file_closed");
         *at = f->next;
         free(f);
     }
@@ -270,6 +280,7 @@ void cs_file_hang_up(struct cs_endpoint *e)
     for (struct cs_operation *o = e->file->first; o && !e->file->writes; o = o->next)
         if (o->state == CS_OPERATION_WAITING)
             o->state = CS_OPERATION_DONE;
+    CS_FAULT("manager.file_hung_up");
     e->file->owner = 0; /* another process may have its place soon */
     e->file = NULL;
 }

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "../core/fault.h"
 #include "file.h"
 
 static uint32_t in_ring(const struct cs_endpoint *e)
@@ -60,11 +61,13 @@ static void hand_over(struct cs_manager *m, struct cs_endpoint *e, const struct 
     if (m->pool.guard)
         cs_guard_fill(&m->pool, page, o->skip, bytes);
     uint32_t cid = cs_pool_move(&m->pool, page, e->file->owner, CS_OWNED);
+    CS_FAULT("manager.reading_moved");
     int64_t unused = cs_pool_cut(&m->pool, page, used); /* -EINVAL: all are used */
     if (unused > 0)
         cs_pool_give(&m->pool, cs_cid_page((uint32_t)unused));
     *cs_ring_reserve(&e->rx) = (struct cs_desc){.cid = cid, .off = o->skip, .len = bytes};
     cs_ring_submit(&e->rx);
+    CS_FAULT("manager.reading_published");
     e->announce = true;
     cs_count(m->file_bytes_in, bytes);
     if (o->transfer.fd == e->file->fd)
@@ -101,9 +104,10 @@ static int take_pages(struct cs_manager *m, const struct cs_file *f, uint32_t *p
     int err = -ENOBUFS;
     for (; *pages > 0; *pages /= 2) {
         int page = -EAGAIN;
-        if (!cs_pool_grants(&m->pool, f->owner, *pages + f->pages, CS_SHARE_ARRIVED))
+        if (!cs_pool_affords(&m->pool, f->owner, *pages + f->pages, *pages))
             err = -ENOBUFS;
-        else if (!cs_file_grants(m, f, *pages) || (page = cs_pool_take_run(&m->pool, *pages, 0)) < 0)
+        else if (!cs_pool_leaves_reserve(&m->pool, *pages) || !cs_file_grants(m, f, *pages) ||
+                 (page = cs_pool_take_run(&m->pool, *pages, 0)) < 0)
             err = -EAGAIN;
         else
             return page;
@@ -124,6 +128,7 @@ static int read_one(struct cs_manager *m, struct cs_file *f)
         return page;
     }
     cs_pool_move(&m->pool, (uint32_t)page, 0, CS_RECEIVING);
+    CS_FAULT("manager.reading_taken");
     uint64_t room = ((uint64_t)pages << m->pool.shift) - skip;
     o->skip = (uint32_t)skip;
     o->bytes = f->wanted < room ? f->wanted : (uint32_t)room;

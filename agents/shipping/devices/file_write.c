@@ -1,6 +1,7 @@
 /* Writing a file: each message at the place behind the one before it. After an error nothing more is written. */
 #include <errno.h>
 
+#include "../core/fault.h"
 #include "file.h"
 
 enum { OPERATIONS = 32 }; /* of one file under way */
@@ -35,6 +36,7 @@ static int claim(struct cs_manager *m, struct cs_endpoint *e, uint32_t from, uin
         if (m->pool.guard)
             cs_guard_clean(&m->pool, (uint32_t)page, d.off, d.len);
         cs_pool_move(&m->pool, (uint32_t)page, 0, CS_SENDING);
+        CS_FAULT("manager.writing_claimed");
         o->page[o->count++] = (uint32_t)page;
         bytes += d.len;
         if (d.len > 0)
@@ -137,6 +139,7 @@ bool cs_file_take(struct cs_manager *m, struct cs_endpoint *e)
     }
     if (used > 0)
         cs_ring_release(&e->tx, used);
+    CS_FAULT("manager.writing_released");
     if (f->asked && !f->first) {
         f->asked = false;
         cs_file_say(e, f->failed);

@@ -14,7 +14,7 @@
 
 #include "cs.h"
 
-#define CS_FRAMEBUFFER_LAYOUT 1
+#define CS_FRAMEBUFFER_LAYOUT 2
 #define CS_FRAMEBUFFER_SLOTS 3
 
 struct cs_framebuffer_shared {
@@ -48,7 +48,7 @@ static inline uint32_t cs_frame_bytes_of(const struct cs_framebuffer *g)
     return g->width * g->height * (g->bits / 8);
 }
 
-/* How many of the wanted bytes may move now: no more than a pass of the manager's loop may take. 0: none yet. */
+/* How many of the wanted bytes may move now; with a limit, no more than it moves in a millisecond. 0: none yet. */
 uint32_t cs_bus_grant(struct cs_bus *b, uint64_t now_ns, uint32_t wanted);
 /* When the next grant can be had. */
 uint64_t cs_bus_due_ns(const struct cs_bus *b);
@@ -58,6 +58,11 @@ int cs_framebuffer_make(struct cs_framebuffer_memory *f, const struct cs_framebu
 void cs_framebuffer_free(struct cs_framebuffer_memory *f);
 /* Draw at the frame position count bytes, which the frame has room for. True: it is whole, and shown. */
 bool cs_framebuffer_draw(struct cs_framebuffer_memory *f, const void *bytes, uint32_t count);
+/* The three steps of that, for a device that draws later or never: copy into frame number `frame` (from 0) at a place of it;
+ * move the position on (true: the frame is whole); show frame number `frame`. */
+void cs_framebuffer_copy(struct cs_framebuffer_memory *f, uint64_t frame, uint32_t at, const void *bytes, uint32_t count);
+bool cs_framebuffer_advance(struct cs_framebuffer_memory *f, uint32_t count);
+void cs_framebuffer_reveal(struct cs_framebuffer_memory *f, uint64_t frame);
 /* The same for a process that copies by itself: any count, as fast as the bus takes it, sleeping meanwhile. 0, or
  * -EINTR when *stop (which may be NULL). */
 int cs_framebuffer_show(struct cs_framebuffer_memory *f, const void *bytes, size_t count, const _Atomic int *stop);

@@ -53,13 +53,15 @@ int cs_ioctl(int fd, unsigned request, void *arg)
         return -ENOTTY;
     switch (request) {
     case CS_SET_FRAMEBUFFER: /* what was written before is for the old one */
-        if ((err = cs_wait_done(e)) < 0)
+        if ((err = cs_wait_done(e, 0)) < 0)
             return err;
         /* fall through */
     case CS_GET_FRAMEBUFFER:
         return arg ? ask_geometry(e, request, arg) : -EINVAL;
     case CS_DRAIN:
-        return cs_wait_done(e);
+        if (arg && *(const int *)arg < 0)
+            return -EINVAL;
+        return cs_wait_done(e, arg ? (uint32_t) * (const int *)arg : 0);
     default:
         return -EINVAL;
     }

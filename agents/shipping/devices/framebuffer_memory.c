@@ -11,7 +11,6 @@
 #include "framebuffer.h"
 
 enum {
-    CHUNK = 64 << 10,      /* copied in one go: some ten microseconds */
     SLACK_NS = 10000000,   /* a timer may be that late and the bus still reaches its limit */
     PARTS_OF_SECOND = 1000, /* a grant is what the bus moves in one */
     NS = 1000000000,
@@ -26,7 +25,7 @@ int cs_framebuffer_check(const struct cs_framebuffer *g)
 {
     if (g->width == 0 || g->width > MOST_SIDE || g->height == 0 || g->height > MOST_SIDE ||
         (g->bits != 8 && g->bits != 24 && g->bits != 32) ||
-        (uint64_t)g->width * g->height * (g->bits / 8) > MOST_BYTES ||
+        (uint64_t)g->width * g->height * (g->bits / 8) > MOST_BYTES || g->dma > 1 ||
         (g->bus_limit && (g->bus_limit < least_limit || g->bus_limit > most_limit)))
         return -EINVAL;
     return 0;
@@ -40,8 +39,6 @@ uint64_t cs_bus_due_ns(const struct cs_bus *b)
 uint32_t cs_bus_grant(struct cs_bus *b, uint64_t now_ns, uint32_t wanted)
 {
     uint64_t due = cs_bus_due_ns(b);
-    if (wanted > CHUNK)
-        wanted = CHUNK;
     if (!b->limit)
         return wanted;
     if (due > now_ns)
@@ -110,14 +107,18 @@ void cs_framebuffer_free(struct cs_framebuffer_memory *f)
     *f = (struct cs_framebuffer_memory){.fd = -1};
 }
 
-bool cs_framebuffer_draw(struct cs_framebuffer_memory *f, const void *bytes, uint32_t count)
+void cs_framebuffer_copy(struct cs_framebuffer_memory *f, uint64_t frame, uint32_t at, const void *bytes, uint32_t count)
 {
-    if (f->position == 0) {
-        atomic_store_explicit(&f->shared->begun, f->frames + 1, memory_order_relaxed);
-        /* release: pairs with the acquire fence in look; who copied a byte of ours finds that we had begun */
-        atomic_thread_fence(memory_order_release);
-    }
-    memcpy((uint8_t *)f->shared + slot_at(f->frame_bytes, f->frames) + f->position, bytes, count);
+    /* never back: a frame that is copied late may come after the beginning of the next */
+    if (atomic_load_explicit(&f->shared->begun, memory_order_relaxed) <= frame)
+        atomic_store_explicit(&f->shared->begun, frame + 1, memory_order_relaxed);
+    /* release: pairs with the acquire fence in look; who copied a byte of ours finds that we had begun */
+    atomic_thread_fence(memory_order_release);
+    memcpy((uint8_t *)f->shared + slot_at(f->frame_bytes, frame) + at, bytes, count);
+}
+
+bool cs_framebuffer_advance(struct cs_framebuffer_memory *f, uint32_t count)
+{
     f->position += count;
     f->bytes += count;
     atomic_store_explicit(&f->shared->bytes, f->bytes, memory_order_relaxed);
@@ -125,9 +126,22 @@ bool cs_framebuffer_draw(struct cs_framebuffer_memory *f, const void *bytes, uin
         return false;
     f->position = 0;
     f->frames++;
-    /* release: pairs with the acquire in look; the frame is whole before it is shown */
-    atomic_store_explicit(&f->shared->shown, f->frames, memory_order_release);
     return true;
+}
+
+void cs_framebuffer_reveal(struct cs_framebuffer_memory *f, uint64_t frame)
+{
+    /* release: pairs with the acquire in look; the frame is whole before it is shown */
+    atomic_store_explicit(&f->shared->shown, frame + 1, memory_order_release);
+}
+
+bool cs_framebuffer_draw(struct cs_framebuffer_memory *f, const void *bytes, uint32_t count)
+{
+    cs_framebuffer_copy(f, f->frames, f->position, bytes, count);
+    bool whole = cs_framebuffer_advance(f, count);
+    if (whole)
+        cs_framebuffer_reveal(f, f->frames - 1);
+    return whole;
 }
 
 static uint64_t monotonic_ns(void)

@@ -48,7 +48,7 @@ int cs_unmap(int count, const int *cids);
 
 /* A new container of at least size bytes; returns its identifier. addr may be NULL. Its bytes are
  * what they are, or zero: docs/protection.md.
- * -ENOBUFS when the process would own more than half of the pool, or no pages are left. */
+ * -ENOBUFS when no pages are left, or not for this process: docs/calls.md, shares of the pool. */
 int cs_alloc(int size, void **addr, int options);
 /* All of them are freed, or on error none. */
 int cs_free(int count, const int *cids);
@@ -78,9 +78,10 @@ struct cs_framebuffer {
     uint64_t bus_limit;     /* bytes/s, 1000 to 10^10; 0: none */
     uint32_t width, height; /* pixels, 1 to 16384 */
     uint32_t bits;          /* of a pixel: 8 (grey), 24 (R G B) or 32 (R G B A); a frame of at most 32 MiB, without padding */
+    uint32_t dma;           /* 1: it fetches frames from the containers by itself; 0: the manager copies them there */
 };
 
-/* The host's frame buffer of that name (1 to 63 bytes), made when first opened: 640x480, 8 bits, no limit. What is written
+/* The host's frame buffer of that name (1 to 63 bytes), made when first opened: 640x480, 8 bits, no limit, no DMA. What is written
  * is drawn behind what was written before; when it fills a frame, that is shown and the next begins. Several writers
  * take turns, frame by frame. cs_close waits, at most timeout_ms, until all is drawn. cs_read: -EOPNOTSUPP. */
 int cs_open_framebuffer(const char *name, int timeout_ms);
@@ -88,13 +89,15 @@ int cs_open_framebuffer(const char *name, int timeout_ms);
 enum cs_requests {
     CS_GET_FRAMEBUFFER, /* arg: struct cs_framebuffer * */
     CS_SET_FRAMEBUFFER, /* the same. The picture is lost. -EBUSY: in the middle of a frame, or somebody else has it open */
-    CS_DRAIN,           /* arg unused: wait until all that was written is drawn, at most timeout_ms: -ETIMEDOUT */
+    CS_DRAIN,           /* const int *: wait until of what was written no more than so many containers (NULL: none) have still
+                           to be drawn, at most timeout_ms: -ETIMEDOUT */
 };
 
 /* The other requests to an open device. 0 or -errno; -ENOTTY: not of this device. */
 int cs_ioctl(int fd, unsigned request, void *arg);
 
-/* Look at a frame buffer: a descriptor of its memory that nobody can write to, for close(2). -ENOENT: there is none. */
+/* Look at a frame buffer: a descriptor of its memory that nobody can write to, for close(2). -ENOENT: there is none. With DMA
+ * the picture of this moment is put there: call it again for another. */
 int cs_view_framebuffer(const char *name);
 /* Copy out the last whole frame, never a torn one, and count from 1 which it is. 0; -ENODATA: none yet; -ESTALE: its geometry
  * has changed, view it again; -EMSGSIZE: more than bytes; -EAGAIN: it was drawn over each time. Fills geometry, except

@@ -37,7 +37,7 @@ struct io_config {
     bool shown; /* of a frame buffer: a write returns when what it wrote is on the screen */
     uint32_t local, remote;
     uint16_t local_port, remote_port;
-    uint32_t queue; /* messages that may wait for the reader */
+    uint32_t queue; /* messages that may wait for the reader, or in front of the frame buffer */
     uint32_t size;  /* largest datagram, or an operation, bytes */
     uint32_t wanted; /* a reader that looks at this much of each only; 0: all. Lengths are told in full. */
     bool pieces;     /* a reader that takes operations in the pieces in which they come */

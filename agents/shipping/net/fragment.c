@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "../core/fault.h"
 #include "backend.h"
 
 /* Headers of fragments share pages, so far apart: room for the first's, which has the UDP header too. */
@@ -63,6 +64,7 @@ static int take_pages(struct cs_pool *pool, uint32_t count, uint32_t *page)
             return taken;
         }
         page[i] = (uint32_t)taken;
+        CS_FAULT("manager.cutting_taken");
     }
     return 0;
 }
@@ -86,6 +88,7 @@ int cs_fragment_put(struct cs_netif *n, const struct cs_part *part, uint32_t par
             cs_pool_share(n->pool, f.part[0].page);
         if (c.used > 0)
             cs_pool_share(n->pool, part[c.part].page);
+        CS_FAULT("manager.cutting_shared");
         uint32_t payload = udp + next(&c, part, parts, payload_most(n) - udp, &f);
         uint8_t *headers = n->pool->data + (size_t)f.part[0].page * CS_PAGE_SIZE + place;
         cs_packet_fragment(headers, &n->address, &flow->to, id, offset, !c.end, payload);
@@ -93,6 +96,7 @@ int cs_fragment_put(struct cs_netif *n, const struct cs_part *part, uint32_t par
             cs_packet_udp_in_full(headers + CS_ETH_BYTES + CS_IPV4_BYTES, &n->address, &flow->to, flow->from_port, flow->to_port,
                                   bytes, sum);
         cs_outbox_put(&n->out, f.part, f.parts, 0, NULL, id);
+        CS_FAULT("manager.fragment_queued");
         offset += payload;
     }
     return (int)count;

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../core/fault.h"
+
 void cs_reassembly_open(struct cs_reassembly *r, struct cs_pool *pool, struct cs_counters *counters)
 {
     static const char *const names[CS_REASSEMBLY_DROPS] = {"timeout", "overlap", "full", "pieces", "closed"};
@@ -11,11 +13,18 @@ void cs_reassembly_open(struct cs_reassembly *r, struct cs_pool *pool, struct cs
     r->most_pages = pool->pages / CS_REASSEMBLY_SHARE;
     for (uint32_t i = 0; i < CS_REASSEMBLIES; i++)
         r->order[i] = (uint8_t)i;
+    r->waiting = cs_counter_get(counters, "reassembly_backlog");
     for (int i = 0; i < CS_REASSEMBLY_DROPS; i++) {
         char name[CS_COUNTER_NAME];
         snprintf(name, sizeof name, "drop_reassembly_%s", names[i]);
         r->drops[i] = cs_counter_get(counters, name);
     }
+}
+
+static void count_pages(struct cs_reassembly *r, int64_t change)
+{
+    r->pages = (uint32_t)(r->pages + change);
+    cs_count(r->waiting, (uint64_t)change);
 }
 
 static struct cs_incomplete *nth(struct cs_reassembly *r, uint32_t n)
@@ -40,7 +49,8 @@ static void give(struct cs_reassembly *r, const struct cs_part *part, uint32_t p
 static void give_up(struct cs_reassembly *r, struct cs_incomplete *d, enum cs_reassembly_drop why)
 {
     give(r, d->part, d->parts);
-    r->pages -= d->parts;
+    CS_FAULT("manager.reassembly_given_up");
+    count_pages(r, -(int64_t)d->parts);
     d->parts = d->pieces = 0;
     d->given_up = true;
     cs_count(r->drops[why], 1);
@@ -88,6 +98,7 @@ static uint32_t find(struct cs_reassembly *r, const struct cs_packet *packet, ui
     d->given_up = false;
     d->bytes = d->end = d->pieces = d->parts = 0;
     d->since_ns = now_ns;
+    CS_FAULT("manager.reassembly_begun");
     return r->count++;
 }
 
@@ -146,12 +157,14 @@ uint32_t cs_reassembly_add(struct cs_reassembly *r, const struct cs_packet *pack
         return 0;
     }
     insert(d, packet, f, place);
-    r->pages += f->parts;
+    CS_FAULT("manager.reassembly_grown");
+    count_pages(r, f->parts);
     if (d->bytes != d->end)
         return 0;
     for (uint32_t i = 0; i < d->pieces; parts += d->piece[i++].parts)
         memcpy(&whole[parts], &d->part[d->piece[i].first], d->piece[i].parts * sizeof whole[0]);
-    r->pages -= parts;
+    count_pages(r, -(int64_t)parts);
+    CS_FAULT("manager.reassembly_whole");
     forget(r, n);
     return parts;
 }

@@ -57,7 +57,7 @@ struct cs_reassembly {
     uint32_t count;
     uint8_t order[CS_REASSEMBLIES]; /* the first `count` are in use, the oldest first; then the others */
     struct cs_incomplete datagram[CS_REASSEMBLIES];
-    cs_counter *drops[CS_REASSEMBLY_DROPS];
+    cs_counter *drops[CS_REASSEMBLY_DROPS], *waiting; /* pages, of all interfaces */
 };
 
 void cs_reassembly_open(struct cs_reassembly *r, struct cs_pool *pool, struct cs_counters *counters);

@@ -34,7 +34,7 @@ int io_container_open(const struct io_config *config, struct io_channel **out)
     attachments++;
     c->size = config->size;
     c->local = config->channel != NULL;
-    c->shown = config->shown;
+    c->ahead = !config->framebuffer ? -1 : config->shown ? 0 : (int)config->queue;
     c->timeout_ms = config->timeout_ms;
     c->fd = config->framebuffer ? open_framebuffer(config)
             : c->local          ? cs_open_channel(config->channel, (int)config->queue, config->timeout_ms)
@@ -82,8 +82,8 @@ int io_container_write(struct io_channel *c, const struct io_message *m, int opt
         lens[i] = m->part[i].len;
     }
     int err = cs_write(c->fd, m->parts, cids, offs, lens, options);
-    if (err == 0 && c->shown) {
-        int drawn = cs_ioctl(c->fd, CS_DRAIN, NULL);
+    if (err == 0 && c->ahead >= 0) {
+        int drawn = cs_ioctl(c->fd, CS_DRAIN, &c->ahead);
         return drawn == 0 || drawn == -ETIMEDOUT || drawn == -EINTR ? 1 : drawn; /* written it is */
     }
     return err == 0 ? 1 : err == -EAGAIN || err == -ETIMEDOUT ? 0 : err;

@@ -8,7 +8,7 @@ struct io_channel {
     int fd;
     uint32_t size;
     bool local; /* a local channel */
-    bool shown; /* see io_config */
+    int ahead;  /* of a frame buffer: frames that may wait in front of it after a write; else -1 */
     int timeout_ms;
 };
 

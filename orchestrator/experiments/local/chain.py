@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -11,7 +10,7 @@ from typing import Any
 from orchestrator.experiments.local.definition import Cell, LocalDefinition
 from orchestrator.experiments.local.plan import LocalPlan
 from orchestrator.experiments.local.trial import LocalTrial, Performed, Place
-from orchestrator.experiments.processes import Died, Processes
+from orchestrator.experiments.processes import Died, Processes, dated
 
 GRACE_S = 10.0
 """Seconds beyond its time after which a trial is given up."""
@@ -69,9 +68,9 @@ class Chain:
         try:
             async with Processes(self._place.machine, self._place.lab) as processes:
                 ids = await self._start(processes, row.parts, cpus)
-                used, since = await self._cpu_s()
+                used, since = await dated(self._cpu_s, plan.look_s)
                 await processes.ended(ids[-1], plan.warmup_s + plan.measured_s + GRACE_S)
-                used_then, until = await self._cpu_s()
+                used_then, until = await dated(self._cpu_s, plan.look_s)
                 busy = (used_then - used) / (until - since)
                 # The writer first: one whose reader is stopped before it fails.
                 for part, one in zip(row.parts, ids, strict=True):
@@ -84,12 +83,10 @@ class Chain:
         value = float(results[row.parts[-1].name]["mbytes_per_s"])
         return Performed({**results, "busy": round(busy, 3)}, value, reasons)
 
-    async def _cpu_s(self) -> tuple[float, float]:
-        """Seconds of CPU that the host's I/O path has had so far, the processes and their manager; and the
-        moment of that (the middle of the request)."""
-        asked = time.monotonic()
+    async def _cpu_s(self) -> float:
+        """Seconds of CPU that the host's I/O path has had so far, the processes and their manager."""
         counters = await self._place.machine.host_counters(self._place.lab, self._place.host)
-        return counters["cpu.io_usec"] / 1e6, (asked + time.monotonic()) / 2
+        return counters["cpu.io_usec"] / 1e6
 
     async def _start(self, processes: Processes, parts: Sequence[Part], cpus: Sequence[int]) -> list[str]:
         """Starts the last one first, so that each finds its reader; returns their ids in the order given."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from orchestrator.experiments.local.definition import AtLeast, Grows, LocalDefinition
+from orchestrator.experiments.local.frames import sustained
 from orchestrator.experiments.result import Judged, Outcome, Ratio, Tally, Verdict, few_trials, told
 
 
@@ -32,7 +33,7 @@ def judge(
         for ratio in claimed
         if ratio.median is None
     )
-    notes = few_trials(rows)
+    notes = [*few_trials(rows), *sustained(rows)]
     if void:
         return Judged(rows, ratios, "invalid", [*void, *notes])
     broken = [*missed]

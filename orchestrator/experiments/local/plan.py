@@ -15,6 +15,8 @@ class LocalPlan:
     warmup_s: float = 0.5
     measured_s: float = 2.0
     """By time and not the paper's 32 MB, which is over in milliseconds."""
+    look_s: float = 0.05
+    """A look at the CPU time that took longer is made again: it is not known when it was."""
     repeated: float = 0.25
     """Invalid trials are done again, each once, up to this fraction of all (and at least 3)."""
     overhead_s: float = 1.5

@@ -8,13 +8,19 @@ from typing import Any
 from orchestrator.experiments.local.chain import Chain, Part, Row
 from orchestrator.experiments.local.copies import Copies
 from orchestrator.experiments.local.definition import Cell, LocalDefinition
+from orchestrator.experiments.local.frames import frame_bytes, geometry
 from orchestrator.experiments.local.plan import LocalPlan
 from orchestrator.experiments.local.trial import Place, Scene
 
 PAGE_BYTES, LARGE_PAGE_BYTES = 4096, 2 << 20
-POOL_PAGES = 4096
-POOL_FRAMES = 12
-"""A pool holds so many frames at least; its pages are memory of the machine."""
+POOL_PAGES = 32768
+POOL_FRAMES = 24
+"""A pool has so many pages and holds so many frames at least; its pages are memory of the machine. In a small
+one frames that come back have no room to wait until they are used again, and the manager is asked for
+others."""
+QUEUE_BYTES = 16 << 20
+"""What may wait in a channel, though it were less than `queue_frames`: the most that `linux` gives a socket.
+A queue has one frame at least."""
 
 
 def ipc(definition: LocalDefinition, cell: Cell, plan: LocalPlan, channel: str) -> Row:
@@ -42,15 +48,15 @@ def ipc(definition: LocalDefinition, cell: Cell, plan: LocalPlan, channel: str) 
 
 def video(definition: LocalDefinition, cell: Cell, plan: LocalPlan, channel: str) -> Row:
     """Figure 7: a server of frames, relays, a display with a frame buffer."""
-    width, height, bits = (int(part) for part in str(cell.factors["frame"]).split("x"))
-    limit = str(cell.factors["limit"])
+    width, height, bits = geometry(cell.factors["frame"])
+    limit, transfer = str(cell.factors["limit"]), str(cell.factors["transfer"])
     relays = int(cell.factors["relays"])
     frame: dict[str, Any] = {"width": width, "height": height, "bits": bits, **_interval(plan)}
-    queue: dict[str, Any] = {"queue_operations": plan.queue_frames}
-    size = width * height * bits // 8
+    size = frame_bytes(cell.factors["frame"])
+    queue: dict[str, Any] = {"queue_operations": max(1, min(plan.queue_frames, QUEUE_BYTES // size))}
     if cell.system != "linux":
         queue["pages"] = max(POOL_PAGES, POOL_FRAMES * -(-size // PAGE_BYTES))
-    display = {**frame, **queue, "channel": f"{channel}-{relays}"}
+    display = {**frame, **queue, "channel": f"{channel}-{relays}", "dma": transfer == "dma"}
     if limit != "none":
         display["bus_mbytes_per_s"] = int(limit.removesuffix(" MB/s"))
     return Row(

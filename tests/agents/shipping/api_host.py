@@ -16,7 +16,7 @@ __all__ = ["endpoint", "host", "links", "served", "them"]  # the fixtures
 
 OURS, THEIRS = ("10.98.0.2", 9000), ("10.98.0.1", 5000)
 ALL = 65507
-SOON = 5.0
+SOON = 60.0
 Host = tuple[Path, Workload]
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import LIMIT_S, PATIENCE_S
+
 HERE = Path(__file__).resolve().parent / "c"
 LIBRARY = Path(__file__).resolve().parents[3] / "agents" / "shipping"
 
@@ -25,7 +27,7 @@ _CORE = (
 )
 POOL = [f"core/{name}.c" for name in ("pool", "counters", *_PROTECTION)]
 _DEVICES = (
-    *("channel", "framebuffer", "framebuffer_memory", "framebuffer_calls"),
+    *("channel", "framebuffer", "framebuffer_memory", "framebuffer_calls", "scanout"),
     *("file", "file_read", "file_write", "disk_uring", "disk_threads"),
 )
 CORE = [
@@ -59,7 +61,7 @@ class Workshop:
         return self._built[program]
 
 
-def run(program: Path, *arguments: str, seconds: float = 20, tier: int = 0) -> None:
+def run(program: Path, *arguments: str, seconds: float = LIMIT_S - PATIENCE_S, tier: int = 0) -> None:
     """Run it beside itself; the test fails with its words, or is skipped if it says so."""
     try:
         done = subprocess.run(

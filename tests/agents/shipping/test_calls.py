@@ -28,6 +28,11 @@ def test_zeroing_and_recycling(workshop: Workshop, test: str) -> None:
     run(workshop.build("test_zeroing", [*CORE, *NET], MEMORY, "fake_wire"), test)
 
 
+@pytest.mark.parametrize("test", behaviours("test_shares"))
+def test_share(workshop: Workshop, test: str) -> None:
+    run(workshop.build("test_shares", [*CORE, *NET], MEMORY, "fake_wire"), test)
+
+
 @pytest.mark.parametrize("test", behaviours("test_ready"))
 def test_readiness(workshop: Workshop, test: str) -> None:
     run(workshop.build("test_ready", [*CORE, *NET], MEMORY, "fake_wire"), test)

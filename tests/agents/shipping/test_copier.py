@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.agents.shipping.api_host import Host
+from tests.agents.shipping.api_host import SOON, Host
 from tests.agents.shipping.test_systems import Workload
 
 pytestmark = pytest.mark.root
@@ -21,7 +21,7 @@ def copy(system: str, served: Host, source: Path, target: Path, **more: Any) -> 
     with Workload("copier", system, params) as copier:
         event = copier.hear()
         assert event["event"] == "done", event
-        assert copier.process.wait(10) == 0
+        assert copier.process.wait(SOON) == 0
     result: dict[str, Any] = event["result"]
     return result
 

@@ -3,7 +3,6 @@
 TRANSSHIP_KILLS says how many processes are killed, TRANSSHIP_SEED which, TRANSSHIP_FIRST_KILL from where on.
 """
 
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -12,20 +11,18 @@ import pytest
 
 from tests.agents.shipping.programs import CORE, LIBRARY, MEMORY, NET, Workshop, behaviours, run
 
-PATIENCE = 120 + 0.2 * int(os.environ.get("TRANSSHIP_KILLS") or 0)
-
 
 @pytest.mark.parametrize(
     ("program", "test"), [(p, test) for p in ("test_faults", "test_manager_faults") for test in behaviours(p)]
 )
 def test_killed(workshop: Workshop, program: str, test: str) -> None:
     built = workshop.build(program, [*CORE, *NET], [*MEMORY, "-DCS_FAULTS"], "fake_wire")
-    run(built, test, seconds=PATIENCE)
+    run(built, test)
 
 
 @pytest.mark.parametrize("test", behaviours("test_steady"))
 def test_steady(workshop: Workshop, test: str) -> None:
-    run(workshop.build("test_steady", [*CORE, *NET], ["-O2"], "fake_wire"), test, seconds=120)
+    run(workshop.build("test_steady", [*CORE, *NET], ["-O2"], "fake_wire"), test)
 
 
 def assembly(source: Path, room: str) -> str:

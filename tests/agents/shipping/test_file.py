@@ -7,10 +7,10 @@ from tests.agents.shipping.programs import CORE, MEMORY, NET, Workshop, behaviou
 
 @pytest.mark.parametrize("test", behaviours("test_file"))
 def test_file(workshop: Workshop, test: str) -> None:
-    run(workshop.build("test_file", [*CORE, *NET], MEMORY, "fake_wire"), test, seconds=60)
+    run(workshop.build("test_file", [*CORE, *NET], MEMORY, "fake_wire"), test)
 
 
 @pytest.mark.parametrize("test", behaviours("test_file_errors"))
 def test_file_errors(workshop: Workshop, test: str) -> None:
     options = [*MEMORY, "-Wl,--wrap=preadv,--wrap=pwritev"]
-    run(workshop.build("test_file_errors", [*CORE, *NET], options, "fake_wire"), test, seconds=60)
+    run(workshop.build("test_file_errors", [*CORE, *NET], options, "fake_wire"), test)

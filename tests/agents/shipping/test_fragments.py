@@ -18,4 +18,4 @@ def test_fragments(workshop: Workshop, program: str, test: str) -> None:
 
 @pytest.mark.parametrize("test", behaviours("fuzz_fragments"))
 def test_hostile_fragments(workshop: Workshop, test: str) -> None:
-    run(workshop.build("fuzz_fragments", [*CORE, *NET], OPTIONS, "fake_wire"), test, seconds=60)
+    run(workshop.build("fuzz_fragments", [*CORE, *NET], OPTIONS, "fake_wire"), test)

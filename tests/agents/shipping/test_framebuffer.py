@@ -7,7 +7,7 @@ from tests.agents.shipping.programs import CORE, MEMORY, NET, Workshop, behaviou
 
 @pytest.mark.parametrize("test", behaviours("test_framebuffer"))
 def test_framebuffer(workshop: Workshop, test: str) -> None:
-    run(workshop.build("test_framebuffer", [*CORE, *NET], MEMORY, "fake_wire"), test, seconds=60)
+    run(workshop.build("test_framebuffer", [*CORE, *NET], MEMORY, "fake_wire"), test)
 
 
 @pytest.mark.parametrize("test", behaviours("test_bus"))

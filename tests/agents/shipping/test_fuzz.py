@@ -10,7 +10,7 @@ from tests.agents.shipping.programs import CORE, MEMORY, NET, Workshop, behaviou
 
 @pytest.mark.parametrize("test", behaviours("fuzz"))
 def test_hostile(workshop: Workshop, test: str) -> None:
-    run(workshop.build("fuzz", [*CORE, *NET], MEMORY, "fake_wire"), test, seconds=40)
+    run(workshop.build("fuzz", [*CORE, *NET], MEMORY, "fake_wire"), test)
 
 
 KEPT = [(program, test) for program in ("test_frames", "test_claims") for test in behaviours(program)]

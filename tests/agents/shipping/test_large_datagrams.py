@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from agents.shipping import attach
-from tests.agents.shipping.api_host import pattern, payload
+from tests.agents.shipping.api_host import SOON, pattern, payload
 from tests.agents.shipping.test_systems import Workload, forwarder, kernel_socket, manager, two_links
 from tests.support import wait_until
 
@@ -85,7 +85,7 @@ def test_a_message_is_its_fragments_pages_and_any_parts_make_a_datagram(
         attach(tmp_path / "manager") as host,
         kernel_socket("10.98.0.1", 5000) as them,
     ):
-        endpoint = host.open_udp(("10.98.0.2", 9000), ("10.98.0.1", 5000), queue=128, timeout=5)
+        endpoint = host.open_udp(("10.98.0.2", 9000), ("10.98.0.1", 5000), queue=128, timeout=SOON)
         them.connect(("10.98.0.2", 9000))
         for size in (mtu, 20000, LARGEST):
             them.send(pattern(size))

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.agents.shipping.programs import LIBRARY, MEMORY, POOL, Workshop, behaviours, run
+from tests.support import LIMIT_S, PATIENCE_S
 
 MODELS = {"model_ring": [], "model_ownership": POOL}
-SECONDS = 20
 
 BUMP = "    next_generation(c);\n"
 SET_OWNER = "    own(p, c, owner);"
@@ -46,7 +46,7 @@ ORDERS = [pytest.param(line, order, id=f"{function}-{order}") for line, function
 
 
 def explore(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=SECONDS)
+    return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=LIMIT_S - PATIENCE_S)
 
 
 @pytest.mark.parametrize("test", behaviours("test_c11"))

@@ -23,7 +23,7 @@ PEER = """
 import sys
 import numpy as np
 from agents.shipping import attach
-with attach(sys.argv[1]) as host, host.open_channel("numbers", queue=16, timeout=10) as end:
+with attach(sys.argv[1]) as host, host.open_channel("numbers", queue=16, timeout=60) as end:
     while containers := end.read(1 << 20, max_containers=4, map=True):
         for container in containers:
             numbers = np.asarray(container.view()).view(np.uint32)
@@ -51,7 +51,7 @@ def test_numbers_go_to_another_process_and_come_back_in_the_same_pages(
             assert (np.asarray(back.view()).view(np.uint32) == (np.arange(SIZE // 4) + turn) * 2).all()
             back.free()
         end.close()
-        assert peer.wait(10) == 0
+        assert peer.wait(SOON) == 0
     finally:
         peer.kill()
         peer.wait()

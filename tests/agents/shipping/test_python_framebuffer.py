@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,14 +36,13 @@ def read_png(path: Path, bits: int) -> bytes:
     return data
 
 
-def viewer(manager_socket: Path, name: str, out: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "agents.shipping.viewer", "--socket", str(manager_socket)]
+def viewer(whose: list[str], out: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*command, "--name", name, "--out", str(out)],
+        [sys.executable, "-m", "agents.shipping.viewer", *whose, "--out", str(out)],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=SOON,
     )
 
 
@@ -67,17 +67,45 @@ def test_a_frame_is_saved_pixel_for_pixel(
         screen.drain()
         assert view.frame() == Frame(1, shown, data)
     out = tmp_path / "frame.png"
-    done = viewer(served[0], "screen", out)
+    done = viewer(["--socket", str(served[0]), "--name", "screen"], out)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert read_png(out, bits) == data
+
+
+def test_with_dma_a_view_shows_the_frame_of_the_moment(
+    served: Host, host: Attachment, screen: Framebuffer, tmp_path: Path
+) -> None:
+    screen.geometry = shown = Geometry(333, 77, 24, dma=True)
+    assert screen.geometry == shown
+    with host.view_framebuffer("screen") as view:
+        assert view.frame() is None
+        for number in range(1, 6):
+            screen.write([fill(host.alloc(shown.frame_bytes), picture(shown, number))])
+            screen.drain()
+            if number % 2:
+                assert view.frame() == Frame(number, shown, picture(shown, number))
+        screen.close()
+        assert view.frame() == Frame(5, shown, picture(shown, 5))
+    with pytest.raises(OSError):
+        view.frame()
+    out = tmp_path / "frame.png"
+    done = viewer(["--socket", str(served[0]), "--name", "screen"], out)
+    assert done.returncode == 0, done.stderr
+    assert read_png(out, 24) == picture(shown, 5)
 
 
 def test_what_the_viewer_cannot_save_it_says(
     served: Host, host: Attachment, screen: Framebuffer, tmp_path: Path
 ) -> None:
     screen.geometry = Geometry(10, 10)
-    for name, said in (("screen", "has not shown a whole frame yet"), ("none", "No such file")):
-        done = viewer(served[0], name, tmp_path / "frame.png")
+    manager = ["--socket", str(served[0]), "--name"]
+    for whose, said in (
+        ([*manager, "screen"], "has not shown a whole frame yet"),
+        ([*manager, "none"], "frame buffer none: No such file or directory (a `linux` display has"),
+        (["--pid", str(os.getpid())], f"process {os.getpid()} has no frame buffer of its own"),
+        (["--pid", "4194304"], "there is no process 4194304"),  # one more than the kernel gives
+    ):
+        done = viewer(whose, tmp_path / "frame.png")
         assert done.returncode == 1
         assert said in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "frame.png").exists()
@@ -110,7 +138,7 @@ def test_a_view_follows_a_change_of_geometry(host: Attachment, screen: Framebuff
 )
 def test_an_impossible_geometry_is_named(wanted: tuple[int, ...], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        Geometry(*wanted)
+        Geometry(*wanted)  # type: ignore[arg-type]
 
 
 def test_what_is_refused(host: Attachment, screen: Framebuffer) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import select
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -83,21 +84,31 @@ def test_a_second_thread_is_refused_while_one_waits(
     assert taken == [b"go"]
 
 
-def test_a_signal_is_handled_while_a_read_waits(endpoint: Endpoint, them: socket.socket) -> None:
-    before = signal.signal(signal.SIGALRM, lambda *_: them.send(b"from the handler") and None)
+@contextlib.contextmanager
+def signalled(seconds: float) -> Iterator[None]:
+    """This process gets a signal then, most likely while it waits."""
+    timer = threading.Timer(seconds, os.kill, [os.getpid(), signal.SIGUSR1])
+    timer.start()
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
-        assert payload(endpoint.read(ALL, 1)) == b"from the handler"
+        yield
+    finally:
+        timer.join()
+
+
+def test_a_signal_is_handled_while_a_read_waits(endpoint: Endpoint, them: socket.socket) -> None:
+    before = signal.signal(signal.SIGUSR1, lambda *_: them.send(b"from the handler") and None)
+    try:
+        with signalled(0.05):
+            assert payload(endpoint.read(ALL, 1)) == b"from the handler"
 
         def interrupt(*_: object) -> None:
             raise Interrupt
 
-        signal.signal(signal.SIGALRM, interrupt)
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
-        with pytest.raises(Interrupt):
+        signal.signal(signal.SIGUSR1, interrupt)
+        with pytest.raises(Interrupt), signalled(0.05):
             endpoint.read(ALL, 1)
     finally:
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.mark.parametrize("kind", ["poll", "epoll", "select"])
@@ -122,7 +133,7 @@ async def test_tasks_read_without_a_lost_wakeup(endpoint: Endpoint, them: socket
     trouble: list[BaseException] = []
     thread = threading.Thread(target=echo, args=[them, 1000, trouble])
     thread.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SOON):
         for _ in range(1000):
             endpoint.write(await endpoint.read_async(ALL, 1))
     await asyncio.to_thread(thread.join)

@@ -24,7 +24,7 @@ from pyroute2 import NetNS, netns
 
 from agents.shipping import counters
 from agents.workload_params import systems
-from tests.support import wait_until
+from tests.support import PATIENCE_S, stop, wait_until
 
 pytestmark = pytest.mark.root
 
@@ -92,7 +92,7 @@ class Workload:
             stdout=subprocess.PIPE,
             pass_fds=[self._counters],
             preexec_fn=enter(OURS),
-            text=True,
+            bufsize=0,  # what it has said and we have not read is in the pipe, where select sees it
         )
         self.tell(workload=workload, system=system, params=params)
         event = self.hear()
@@ -100,12 +100,11 @@ class Workload:
 
     def tell(self, **line: Any) -> None:
         assert self.process.stdin
-        self.process.stdin.write(json.dumps(line) + "\n")
-        self.process.stdin.flush()
+        self.process.stdin.write(json.dumps(line).encode() + b"\n")
 
     def hear(self) -> dict[str, Any]:
         assert self.process.stdout
-        assert select.select([self.process.stdout], [], [], 10)[0], "the workload says nothing"
+        assert select.select([self.process.stdout], [], [], PATIENCE_S)[0], "the workload says nothing"
         answer: dict[str, Any] = json.loads(self.process.stdout.readline())
         return answer
 
@@ -116,7 +115,7 @@ class Workload:
         self.tell(command="stop")
         event = self.hear()
         assert event["event"] == "done", event
-        assert self.process.wait(10) == 0
+        assert self.process.wait(PATIENCE_S) == 0
         result: dict[str, Any] = event["result"]
         return result
 
@@ -142,7 +141,7 @@ def kernel_socket(local: str, port: int) -> socket.socket:
     finally:
         netns.popns()
     made.bind((local, port))
-    made.settimeout(5)
+    made.settimeout(PATIENCE_S)
     made.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 8 << 20)
     return made
 
@@ -251,7 +250,7 @@ def test_what_waited_leaves_in_few_messages_and_arrives_as_it_was(
         with kernel_socket("10.98.0.1", 0) as out, kernel_socket("10.98.1.1", 9000) as back:
             out.sendto(b"first", ("10.98.0.2", 9000))  # until the sink's address is known, all wait
             assert back.recv(65536) == b"first"
-            host.process.send_signal(signal.SIGSTOP)
+            stop(host.process.pid)
             for data in datagrams:
                 out.sendto(data, ("10.98.0.2", 9000))
             host.process.send_signal(signal.SIGCONT)

@@ -40,7 +40,7 @@ def answer(first_line: str) -> tuple[int, list[dict[str, Any]]]:
             pass_fds=[fd],
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=60,
         )
     finally:
         os.close(fd)

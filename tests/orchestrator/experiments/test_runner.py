@@ -24,6 +24,7 @@ FDDI = EXPERIMENTS["fddi"]
 SHORT: dict[str, Any] = {
     "probe_settle_s": 0.01,
     "probe_s": 0.05,
+    "look_s": 0.001,
     "drain_s": 0.2,
     "resamples": 500,
 }

@@ -55,6 +55,19 @@ static inline int write_pattern(int fd, int off, int len, uint32_t number, int o
     return err;
 }
 
+/* Write messages of len bytes and that number until nothing more fits, between writer and reader and in the reader's ring;
+ * how many. An end of a short time-out: it may pass before the manager has run at all. */
+static inline int fill_channel(int fd, int len, uint32_t number)
+{
+    int written = 0, err = 0;
+    while (err == 0 || written < 2 * SHORT_QUEUE)
+        if ((err = write_pattern(fd, 0, len, number, 0)) == 0)
+            written++;
+        else
+            CHECK_EQ(err, -ETIMEDOUT);
+    return written;
+}
+
 /* Read some bytes of a message of that number, which begin at its byte `at`; how many, 0 at the end, or -errno. */
 static inline int read_pattern(int fd, int size, int maxcon, uint32_t number, uint32_t at, int options)
 {

@@ -66,7 +66,7 @@ static inline int file_reader(const char *name, int timeout_ms)
 
 static inline int file_writer(const char *name)
 {
-    int fd = cs_open_file(name, O_WRONLY | O_CREAT | O_TRUNC, 20 * SOON_MS);
+    int fd = cs_open_file(name, O_WRONLY | O_CREAT | O_TRUNC, SOON_MS);
     CHECK(fd >= 0);
     return fd;
 }
@@ -86,7 +86,7 @@ static inline int copy_loop(int src, int dst, int size)
 
 static inline int copy_file(const char *source, const char *target, int size)
 {
-    int src = file_reader(source, 20 * SOON_MS), dst = file_writer(target);
+    int src = file_reader(source, SOON_MS), dst = file_writer(target);
     int err = copy_loop(src, dst, size), closed = cs_close(dst);
     CHECK_EQ(cs_close(src), 0);
     return err < 0 ? err : closed;
@@ -103,7 +103,7 @@ static inline bool pool_is_whole(void)
 static inline void check_no_leak(void)
 {
     cs_detach();
-    WITHIN(5 * SOON_MS, pool_is_whole());
+    WITHIN(SOON_MS, pool_is_whole());
     CHECK_EQ(cs_attach(host.socket), 0);
 }
 

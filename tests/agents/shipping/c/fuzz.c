@@ -275,6 +275,7 @@ static void change_geometry(struct peer *p)
         q.ioctl.geometry.height = 1 + below(9);
         q.ioctl.geometry.bits = 8 + 8 * below(4);
         q.ioctl.geometry.bus_limit = below(2) ? 0 : 1000 + random64() % 10000000000;
+        q.ioctl.geometry.dma = below(2);
     } else
         for (size_t i = 0; i < sizeof q.ioctl.geometry; i++)
             ((uint8_t *)&q.ioctl.geometry)[i] = (uint8_t)random64();
@@ -419,7 +420,7 @@ TEST(any_bytes_on_the_managers_socket_harm_only_their_sender)
                 message.q.ioctl.request = below(4);
                 if (below(4))
                     message.q.ioctl.geometry = (struct cs_framebuffer){
-                        below(2) ? 0 : some_number(), below(2) ? 1 + below(99) : some_number(), 1 + below(99), 8 + 8 * below(4)};
+                        below(2) ? 0 : some_number(), below(2) ? 1 + below(99) : some_number(), 1 + below(99), 8 + 8 * below(4), below(3)};
             }
             if (message.q.call == CS_CALL_CUT && below(8)) {
                 message.q.cut.cid = some_cid(&own);

@@ -8,7 +8,7 @@
 #include "check.h"
 #include "core/ring.h"
 
-enum { CAPACITY = 64, COUNT = 200000, LOST_MS = 5000 };
+enum { CAPACITY = 64, COUNT = 200000, LOST_MS = 60000 };
 
 static _Alignas(64) uint8_t memory[sizeof(struct cs_ring_shared) + CAPACITY * sizeof(struct cs_desc)];
 static int doorbell, room, rings, rooms;

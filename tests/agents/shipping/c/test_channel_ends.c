@@ -15,10 +15,7 @@ static bool nothing_owned(void)
 
 static void fill_and_hold(void)
 {
-    int fd = channel_end("test", 20), err;
-    while ((err = write_pattern(fd, 0, 2 * CS_PAGE_SIZE, 5, 0)) == 0) {
-    }
-    CHECK_EQ(err, -ETIMEDOUT);
+    fill_channel(channel_end("test", 20), 2 * CS_PAGE_SIZE, 5);
     CHECK(cs_alloc(BIG, NULL, 0) > 0);
 }
 
@@ -45,24 +42,28 @@ enum { PARTS = 3 };
 static void fill_with_long_messages(void)
 {
     int fd = channel_end("test", 20), err = 0;
-    while (err == 0) {
+    for (int written = 0; err == 0 || PARTS * written <= SHORT_QUEUE;) { /* the manager may be slow to take the first */
         int cids[PARTS], lens[PARTS] = {1, 1, 1};
         for (int i = 0; i < PARTS; i++)
             CHECK((cids[i] = cs_alloc(1, NULL, 0)) > 0);
-        err = cs_write(fd, PARTS, cids, NULL, lens, 0);
+        if ((err = cs_write(fd, PARTS, cids, NULL, lens, 0)) == 0)
+            written++;
+        else
+            CHECK_EQ(cs_free(PARTS, cids), 0);
     }
     CHECK_EQ(err, -ETIMEDOUT);
 }
 
 TEST(what_a_killed_writer_had_written_comes_in_whole_messages)
 {
-    int cids[2 * SHORT_QUEUE], got, messages = 0;
+    int cids[2 * SHORT_QUEUE], got, messages = 0, status;
     struct cs_args args = {.cids = cids};
     host_start();
     int fd = channel_end("test", SOON_MS);
     end_of(neighbour(fill_with_long_messages));
     WITHIN(SOON_MS, counted("endpoints_open") == 1);
     CHECK_EQ(kill(host.manager, SIGSTOP), 0); /* first what the ring holds, then the rest */
+    CHECK_EQ(waitpid(host.manager, &status, WUNTRACED), host.manager);
     for (; (got = cs_read(fd, BIG, 2 * SHORT_QUEUE, &args, CS_DONTWAIT)) > 0; messages++)
         CHECK_EQ(got, PARTS);
     CHECK_EQ(got, -EAGAIN);
@@ -82,18 +83,16 @@ static void only_open(void)
 TEST(a_writer_that_sleeps_hears_that_its_reader_was_killed)
 {
     host_start();
-    int fd = channel_end("test", 30000), err;
+    int fd = channel_end("test", SOON_MS), err;
     pid_t reader = neighbour(only_open), killer = child();
     if (killer == 0) {
         poll(NULL, 0, 100); /* the writer may as well not sleep yet; then it notices at once */
         kill(reader, SIGKILL);
         _exit(0);
     }
-    uint64_t before = now_ms();
     while ((err = write_pattern(fd, 0, BIG, 0, 0)) == 0 || err == -ENOBUFS) {
     }
     CHECK_EQ(err, -EPIPE);
-    CHECK(now_ms() - before < 100 + SOON_MS);
     CHECK_EQ(waitpid(killer, NULL, 0), killer);
     CHECK_EQ(waitpid(reader, NULL, 0), reader);
     CHECK_EQ(cs_close(fd), 0);
@@ -223,7 +222,7 @@ TEST(a_process_that_breaks_its_ring_loses_its_channel)
 
 static void read_and_free(void)
 {
-    int fd = channel_end("test", 5 * SOON_MS), cid;
+    int fd = channel_end("test", SOON_MS), cid;
     struct cs_args args = {.cids = &cid};
     while (cs_read(fd, BIG, 1, &args, 0) == 1)
         CHECK_EQ(cs_free(1, &cid), 0);
@@ -231,7 +230,7 @@ static void read_and_free(void)
 
 static void pass_on(void)
 {
-    int in = channel_end("first", 5 * SOON_MS), out = channel_end("test", 5 * SOON_MS), cid;
+    int in = channel_end("first", SOON_MS), out = channel_end("test", SOON_MS), cid;
     struct cs_args args = {.cids = &cid};
     while (cs_read(in, BIG, 1, &args, 0) == 1)
         CHECK_EQ(cs_write(out, 1, &cid, NULL, NULL, 0), 0);
@@ -251,7 +250,7 @@ static uint64_t requests_of(int fd, int exchanges)
 TEST(containers_come_back_to_their_writer_without_the_managers_socket)
 {
     host_start();
-    int fd = channel_end("test", 5 * SOON_MS);
+    int fd = channel_end("test", SOON_MS);
     pid_t reader = other(read_and_free);
     requests_of(fd, 500);
     CHECK(requests_of(fd, EXCHANGES) < EXCHANGES / 8);
@@ -263,7 +262,7 @@ TEST(containers_come_back_to_their_writer_without_the_managers_socket)
 TEST(containers_come_back_through_a_relay_too)
 {
     host_start();
-    int fd = channel_end("first", 5 * SOON_MS);
+    int fd = channel_end("first", SOON_MS);
     pid_t reader = other(read_and_free), relay = other(pass_on);
     requests_of(fd, 500);
     CHECK(requests_of(fd, EXCHANGES) < EXCHANGES / 8);

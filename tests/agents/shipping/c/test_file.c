@@ -250,7 +250,7 @@ TEST(a_descriptor_polls_readable_when_the_disk_has_delivered)
         int cid, len;
         struct cs_args args = {.cids = &cid, .lens = &len};
         while ((n = cs_ready(fd)) == 0)
-            CHECK_EQ(epoll_wait(epoll, &event, 1, 5 * SOON_MS), 1);
+            CHECK_EQ(epoll_wait(epoll, &event, 1, SOON_MS), 1);
         CHECK_EQ(n, 1);
         if ((n = cs_read(fd, OPERATION, 1, &args, CS_DONTWAIT)) > 0) {
             at += (uint64_t)len;
@@ -275,7 +275,7 @@ TEST(a_sparse_file_of_gigabytes_is_copied_at_its_far_end_too)
     /* what lies between is a hole: from the last megabytes on, through both devices */
     CHECK_EQ(lseek(file, (off_t)(far - (3 << 20)), SEEK_SET), far - (3 << 20));
     CHECK_EQ(lseek(other, (off_t)(far - (3 << 20)), SEEK_SET), far - (3 << 20));
-    int src = cs_adopt_file(file, O_RDONLY, 20 * SOON_MS), dst = cs_adopt_file(other, O_WRONLY, 20 * SOON_MS);
+    int src = cs_adopt_file(file, O_RDONLY, SOON_MS), dst = cs_adopt_file(other, O_WRONLY, SOON_MS);
     CHECK(src >= 0 && dst >= 0);
     CHECK_EQ(copy_loop(src, dst, 131072), 0);
     CHECK_EQ(cs_close(dst), 0);
@@ -289,7 +289,7 @@ TEST(a_sparse_file_of_gigabytes_is_copied_at_its_far_end_too)
     /* and read whole: gigabytes of nothing, counted */
     uint64_t bytes = 0, most = (uint64_t)1 << 30;
     CHECK_EQ(lseek(file, (off_t)(end - most), SEEK_SET), end - most);
-    CHECK((src = cs_adopt_file(file, O_RDONLY, 20 * SOON_MS)) >= 0);
+    CHECK((src = cs_adopt_file(file, O_RDONLY, SOON_MS)) >= 0);
     int cid, len;
     struct cs_args args = {.cids = &cid, .lens = &len};
     while (cs_read(src, 1 << 20, 1, &args, 0) > 0) {

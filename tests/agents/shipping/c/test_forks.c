@@ -85,8 +85,8 @@ static void check_comes_back(void (*hold)(void))
     CHECK_EQ(counted("containers_owned"), 1);
     CHECK_EQ(counted("endpoints_open"), 1);
     end_of(pid);
-    WITHIN(SOON_MS, counted("containers_owned") + counted("endpoints_open") == 0);
-    CHECK_EQ(counted("processes_attached"), attached);
+    WITHIN(SOON_MS, counted("processes_attached") == attached); /* the last that is counted of its end */
+    CHECK_EQ(counted("containers_owned") + counted("endpoints_open"), 0);
     CHECK_EQ(waitpid(-1, NULL, WNOHANG | __WALL), 0); /* its child lives */
     int fd = host_open(HOST_PORT, SOON_MS), cid; /* and its port is free */
     station_send(HOST_PORT, 10);

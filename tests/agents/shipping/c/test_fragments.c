@@ -121,7 +121,7 @@ TEST(a_small_queue_has_room_for_the_largest)
 {
     static uint8_t datagram[ALL], bytes[ALL];
     fragments_start();
-    int fd = cs_open_udp(frame_us.ip, HOST_PORT + 1, 0, 0, CS_MIN_QUEUE, 5 * SOON_MS);
+    int fd = cs_open_udp(frame_us.ip, HOST_PORT + 1, 0, 0, CS_MIN_QUEUE, SOON_MS);
     frame_datagram(datagram, station_ip[0], THEIR_PORT, HOST_PORT + 1, CS_UDP_MOST);
     send_in_pieces(1, datagram, ALL, SMALLEST);
     CHECK_EQ(read_whole(fd, bytes), CS_UDP_MOST);

@@ -95,7 +95,7 @@ static void drop_all(void)
         expected[corpus[i].becomes]++;
     }
     station_send(HOST_PORT, 0); /* the last: nobody has that port open */
-    WITHIN(5000, counted("drop_no_port") == 1);
+    WITHIN(SOON_MS, counted("drop_no_port") == 1);
     for (int kind = CS_PACKET_NOT_IP; kind < CS_PACKET_KINDS; kind++) {
         char name[64];
         snprintf(name, sizeof name, "drop_%s", cs_packet_kind_names[kind]);

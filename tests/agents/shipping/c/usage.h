@@ -20,20 +20,32 @@ static inline int descriptors_of(pid_t pid)
     return count;
 }
 
+/* A number behind those words in a file of its process. */
+static inline long kb_of(pid_t pid, const char *file, const char *words)
+{
+    char path[60], line[256];
+    long kb = -1;
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, file);
+    FILE *lines = fopen(path, "r");
+    CHECK(lines);
+    while (kb < 0 && fgets(line, sizeof line, lines))
+        if (strncmp(line, words, strlen(words)) == 0)
+            kb = strtol(line + strlen(words), NULL, 10);
+    fclose(lines);
+    CHECK(kb >= 0);
+    return kb;
+}
+
 /* Its memory that is not shared. */
 static inline long private_kb_of(pid_t pid)
 {
-    char path[40], line[256];
-    long kb = -1;
-    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
-    FILE *status = fopen(path, "r");
-    CHECK(status);
-    while (fgets(line, sizeof line, status))
-        if (sscanf(line, "RssAnon: %ld", &kb) == 1)
-            break;
-    fclose(status);
-    CHECK(kb >= 0);
-    return kb;
+    return kb_of(pid, "status", "RssAnon:");
+}
+
+/* Its part of all memory: what n processes share counts as an n-th for each. */
+static inline long part_kb_of(pid_t pid)
+{
+    return kb_of(pid, "smaps_rollup", "Pss:");
 }
 
 #endif

@@ -28,9 +28,9 @@ def test_every_row_is_there_once_with_those_it_is_compared_with() -> None:
         name: [[cell.system for cell in group] for group in one.groups()] for name, one in LOCAL.items()
     }
     full = ["linux", "shipping-to-copy", "copy-to-shipping", "copy", "shipping"]
-    two = ["linux", "shipping"]
-    assert groups["ipc"] == [*2 * [two, two, full], *5 * [two]]
-    assert groups["video"] == 15 * [["linux", "shipping"]]
+    pair, three = ["linux", "shipping"], ["linux", "shipping", "copy"]
+    assert groups["ipc"] == [*2 * [pair, pair, full], *5 * [pair]]
+    assert groups["video"] == 3 * [pair] + [three] + 3 * [pair] + [three] + 8 * [pair]
     assert groups["cp"] == [["linux", "shipping"]]
 
 

@@ -29,7 +29,7 @@ QUICK = Options(quick=True, seed=1)
 
 
 def short(options: Options) -> LocalPlan:
-    return replace(local_plan(options), resamples=500)
+    return replace(local_plan(options), resamples=500, look_s=0.001)
 
 
 async def run(
@@ -162,9 +162,13 @@ async def test_video_sends_each_frame_through_the_relays_to_the_display(tmp_path
         assert all(before != after for before, after in pairwise(cpus))
     limits = {row[-1]["params"].get("bus_mbytes_per_s") for row in rows}
     assert limits == {None, 72}
+    assert {row[-1]["params"]["dma"] for row in rows} == {True, False}
     plain: Json = {"frame": "1264x960x8", "limit": "72 MB/s"}
     assert [row(result, system, relays=0, **plain).published for system in ("linux", "shipping")] == [12, 59]
     assert result.verdict == "reproduced", result.environment["notes"]
+    rates = "linux 59.3 (0), 59.3 (2), 59.3 (4); shipping 59.3 (0), 59.3 (2), 59.3 (4)"
+    text = f"frames/s (relays) with frame 1264x960x8, transfer dma, limit 72 MB/s: {rates}"
+    assert text in _notes(result)
 
 
 async def test_an_advantage_that_does_not_grow_is_not_reproduced(tmp_path: Path) -> None:
