@@ -29,9 +29,18 @@ NEED_A_MANAGER = {
     "display",
     "copier",
 }
-MANAGER_PARAMS = ("backend", "queue_datagrams", "segmentation", "pages", "protection", "zeroing", "recycling")
+MANAGER_PARAMS = (
+    *("backend", "queue_datagrams", "segmentation"),
+    *("page_bytes", "pages", "protection", "zeroing", "recycling"),
+)
 """Parameters of a workload that are meant for its host's manager as well."""
-MANAGER_DEFAULTS = {"backend": "auto", "segmentation": True, "protection": "cooperative", "recycling": True}
+MANAGER_DEFAULTS = {
+    "backend": "auto",
+    "segmentation": True,
+    "page_bytes": 4096,
+    "protection": "cooperative",
+    "recycling": True,
+}
 
 
 class Workloads:

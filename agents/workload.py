@@ -40,7 +40,10 @@ ZEROINGS = ("none", "edges", "all")
 """What of new memory is zeroed, from the least on; core/protection.h has one number before them."""
 HEADER_BYTES = 28
 """What a sink looks at of each datagram (TS_HEADER_BYTES)."""
-MAX_PAGES = 1 << 19
+PAGE_BYTES = (4096, 2 << 20)
+"""The pages of a pool may have (CS_PAGE_SIZE, CS_LARGE_PAGE)."""
+SMALL_PAGES, LARGE_PAGES = (4096, 1024, 1 << 19), (64, 16, 2048)
+"""That processes may allocate, of each size: usual, fewest, most."""
 """Pages to allocate from: half of what identifiers can name, for the interfaces take some as well."""
 BIN_NS = 10_000_000
 """Width of the sink's bins of arrivals (TS_BIN_NS)."""
@@ -112,7 +115,14 @@ def manager(library: Library, system: str, params: dict[str, Any]) -> dict[str, 
     config.backend = one_of(params, "backend", "auto", ("auto", "xdp", "packet")).encode()
     config.queue = whole(params, "queue_datagrams", 1024, 1, MAX_QUEUE)
     config.segmentation = one_of(params, "segmentation", True, (True, False))
-    config.pages = whole(params, "pages", 4096, 1024, MAX_PAGES)
+    page_bytes = one_of(params, "page_bytes", PAGE_BYTES[0], PAGE_BYTES)
+    large = page_bytes != PAGE_BYTES[0]
+    if large and interfaces:
+        raise Refused(
+            f"params.page_bytes: {page_bytes} given, {PAGE_BYTES[0]} expected on a host with a network"
+        )
+    config.page_bytes = page_bytes
+    config.pages = whole(params, "pages", *(LARGE_PAGES if large else SMALL_PAGES))
     protection = one_of(params, "protection", PROTECTIONS[0], PROTECTIONS)
     zeroings = ZEROINGS if protection == PROTECTIONS[0] else ZEROINGS[1:]  # its pages may not show old data
     zeroing = one_of(params, "zeroing", zeroings[0], zeroings)
@@ -130,6 +140,8 @@ def manager(library: Library, system: str, params: dict[str, Any]) -> dict[str, 
             "protection": protection,
             "zeroing": zeroing,
             "recycling": recycling,
+            "page_bytes": page_bytes,
+            "huge_pages": bool(lib.ts_manager_huge(made[0])),
         }
         check(lib.ts_manager(made[0], library.control), "manager")
         # Now, not before: a kernel that cannot do it says so at the first message.

@@ -119,8 +119,8 @@ def machine_checks() -> list[Check]:
         Check(
             "huge pages",
             huge_pages,
-            "a pool could use 2 MiB pages (none does yet)",
-            "pools use 4 KiB pages (they all do yet); /proc/sys/vm/nr_hugepages reserves large ones",
+            "pools of 2 MiB pages are made of the processor's own",
+            "pools of 2 MiB pages are made of small ones; /proc/sys/vm/nr_hugepages sets large ones aside",
         ),
         Check(
             "write revocation",

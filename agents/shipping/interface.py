@@ -15,7 +15,7 @@ struct cs_interface_config { char name[16]; uint8_t mac[6]; uint32_t ip, mask; u
 struct cs_manager_config {
     struct cs_interface_config interface[8]; uint32_t interfaces;
     char socket[108]; char backend[16]; uint32_t queue; bool segmentation; uint32_t pages;
-    uint32_t protection, zeroing; bool no_recycling;
+    uint32_t protection, zeroing; bool no_recycling; uint32_t page_bytes;
 };
 struct cs_manager;
 int cs_manager_open(struct cs_manager **out, const struct cs_manager_config *config,
@@ -24,6 +24,7 @@ void cs_manager_close(struct cs_manager *m);
 int ts_manager(struct cs_manager *m, struct ts_control *control);
 const char *ts_manager_backend(struct cs_manager *m);
 const char *ts_manager_mode(struct cs_manager *m);
+bool ts_manager_huge(struct cs_manager *m);
 bool ts_manager_segments(struct cs_manager *m);
 
 /* include/cs.h */
@@ -156,6 +157,11 @@ static int ts_manager(struct cs_manager *m, struct ts_control *control)
 static const char *ts_manager_backend(struct cs_manager *m)
 {
     return m->interfaces ? m->interface[0]->netif.backend->name : "none";
+}
+
+static bool ts_manager_huge(struct cs_manager *m)
+{
+    return m->pool.huge;
 }
 
 static const char *ts_manager_mode(struct cs_manager *m)

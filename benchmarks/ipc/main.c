@@ -1,10 +1,12 @@
 /* `bench ipc`, the systems in C. Two processes on two cores: one makes messages, the other looks at them.
  *
- * ipc SYSTEM SIZE SECONDS TOUCHED MEASURE CPU CPU SOCKET PARENT
- *     TOUCHED: lines (a word of each cache line is written and read), nothing, bytes (all, as the tests want it)
+ * ipc SYSTEM SIZE SECONDS TOUCHED MEASURE CPU CPU SOCKET PARENT [PROTECTION ZEROING PAGE RECYCLING]
+ *     TOUCHED: lines (a word of each cache line is written and read), nothing, bytes (all, as the tests want it), mapped
+ *         (and no more; only shipping tells it from nothing)
  *     MEASURE: throughput (messages one after the other), round-trip (one there, one back, each made and looked at)
  *     SOCKET: a path for the manager's, if the system needs one
  *     PARENT: the process that starts it, and with which it ends
+ *     PROTECTION, ZEROING, PAGE, RECYCLING: numbers for the pool of shipping's manager, 0 0 4096 1
  * ipc manager SIZE CPU CPU SOCKET PARENT: a manager for messages of that size, until SIGTERM
  *
  * On standard output one JSON object; on standard error why there is none. The clock starts after a fifth of SECONDS. */
@@ -25,8 +27,8 @@
 
 #include "ways.h"
 
-enum { LINE = 64, BIG = 64 << 10, LOOK_EVERY = 64, LARGEST = 1 << 28 };
-enum touched { LINES, NOTHING, BYTES };
+enum { LINE = 64, LARGE_PAGE = 2 << 20, BIG = 64 << 10, LOOK_EVERY = 64, LARGEST = 1 << 28 };
+enum touched { LINES, NOTHING, BYTES, MAPPED };
 
 static const struct way *const ways[] = {&way_shipping, &way_pipe, &way_stream, &way_seqpacket,
                                          &way_vmsplice, &way_readv, &way_ring};
@@ -204,7 +206,7 @@ static pid_t child(const int *cpus, int count)
     return 0;
 }
 
-static pid_t start_manager(const char *socket, size_t size, const int *cpus)
+static pid_t start_manager(const char *socket, size_t size, const struct pool *pool, const int *cpus)
 {
     int said[2];
     char word[8];
@@ -212,7 +214,7 @@ static pid_t start_manager(const char *socket, size_t size, const int *cpus)
         fail("make a pipe", -errno);
     pid_t pid = child(cpus, 2);
     if (pid == 0)
-        exit(run_manager(socket, pool_pages(size), said[1]) < 0);
+        exit(run_manager(socket, size, pool, said[1]) < 0);
     close(said[1]);
     if (read(said[0], word, sizeof word) <= 0)
         fail("start its manager", -EPIPE);
@@ -278,24 +280,34 @@ static void end_with(const char *parent)
         exit(1);
 }
 
+static const struct pool usual = {.page_bytes = PAGE};
+
+static struct pool pool_of(char **args)
+{
+    return (struct pool){.protection = (uint32_t)number_of(args[0], 0, 2, "PROTECTION"),
+                         .zeroing = (uint32_t)number_of(args[1], 0, 3, "ZEROING"),
+                         .page_bytes = (uint32_t)number_of(args[2], PAGE, LARGE_PAGE, "PAGE"),
+                         .no_recycling = number_of(args[3], 0, 1, "RECYCLING") == 0};
+}
+
 static int only_manager(char **args)
 {
     int cpus[] = {(int)number_of(args[3], 0, CPU_SETSIZE - 1, "CPU"), (int)number_of(args[4], 0, CPU_SETSIZE - 1, "CPU")};
     end_with(args[6]);
     pin(cpus, 2);
-    int err = run_manager(args[5], pool_pages((size_t)number_of(args[2], LINE, LARGEST, "SIZE")), STDOUT_FILENO);
-    return err < 0;
+    return run_manager(args[5], (size_t)number_of(args[2], LINE, LARGEST, "SIZE"), &usual, STDOUT_FILENO) < 0;
 }
 
 int main(int count, char **args)
 {
-    static const char *const touches[] = {"lines", "nothing", "bytes"}, *const measures[] = {"throughput", "round-trip"};
+    static const char *const touches[] = {"lines", "nothing", "bytes", "mapped"}, *const measures[] = {"throughput", "round-trip"};
     enum { WAYS = sizeof ways / sizeof *ways };
     const char *names[WAYS];
     if (count == 7 && strcmp(args[1], "manager") == 0)
         return only_manager(args);
-    if (count != 10) {
-        fprintf(stderr, "ipc: SYSTEM SIZE SECONDS TOUCHED MEASURE CPU CPU SOCKET PARENT expected\n");
+    if (count != 10 && count != 14) {
+        fprintf(stderr, "ipc: SYSTEM SIZE SECONDS TOUCHED MEASURE CPU CPU SOCKET PARENT "
+                        "[PROTECTION ZEROING PAGE RECYCLING] expected\n");
         return 2;
     }
     for (int i = 0; i < WAYS; i++)
@@ -305,7 +317,8 @@ int main(int count, char **args)
     size_t size = (size_t)number_of(args[2], LINE, LARGEST, "SIZE") / LINE * LINE;
     measured = atof(args[3]);
     warm_up = measured / 5;
-    touched = (enum touched)choice(args[4], touches, 3, "TOUCHED");
+    touched = (enum touched)choice(args[4], touches, 4, "TOUCHED");
+    const struct pool pool = count == 14 ? pool_of(args + 10) : usual;
     bool round_trip = choice(args[5], measures, 2, "MEASURE") == 1;
     int cpus[] = {(int)number_of(args[6], 0, CPU_SETSIZE - 1, "CPU"), (int)number_of(args[7], 0, CPU_SETSIZE - 1, "CPU")};
     if (!(measured > 0)) {
@@ -325,7 +338,7 @@ int main(int count, char **args)
     }
     pid_t process[PROCESSES] = {0};
     if (way == &way_shipping)
-        process[MANAGER] = start_manager(args[8], size, cpus);
+        process[MANAGER] = start_manager(args[8], size, &pool, cpus);
     if ((process[FIRST] = child(&cpus[0], 1)) == 0) {
         (round_trip ? call : write_all)(links);
         exit(0);

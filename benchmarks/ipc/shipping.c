@@ -27,16 +27,23 @@ int queue_of(size_t size)
     return count < CS_MIN_QUEUE ? CS_MIN_QUEUE : (int)count;
 }
 
-uint32_t pool_pages(size_t size)
+/* For two such channels, with what is on its way and what both sides keep for reuse. */
+static uint32_t pool_pages(size_t size, size_t page_bytes)
 {
-    return 4096 + 6 * (uint32_t)queue_of(size) * (uint32_t)((size + PAGE - 1) / PAGE);
+    uint32_t spare = page_bytes == PAGE ? 4096 : 16;
+    return spare + 6 * (uint32_t)queue_of(size) * (uint32_t)((size + page_bytes - 1) / page_bytes);
 }
 
-int run_manager(const char *socket, uint32_t pages, int ready)
+int run_manager(const char *socket, size_t size, const struct pool *pool, int ready)
 {
     char error[256] = "";
     struct cs_manager *m;
-    struct cs_manager_config config = {.backend = "auto", .pages = pages};
+    struct cs_manager_config config = {.backend = "auto",
+                                       .pages = pool_pages(size, pool->page_bytes),
+                                       .protection = pool->protection,
+                                       .zeroing = pool->zeroing,
+                                       .no_recycling = pool->no_recycling,
+                                       .page_bytes = pool->page_bytes};
     struct cs_counters *counters = NULL;
     if (strlen(socket) >= sizeof config.socket)
         return -ENAMETOOLONG;

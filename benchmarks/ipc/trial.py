@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,7 +55,9 @@ def run_trial(ipc: Path, work: Work) -> dict[str, Any]:
     with swept_place() as (place, held):
         numbers = [str(work.size), str(work.seconds), work.touched, work.measure, *map(str, work.cpus), place]
         if work.system in IN_C:
-            return _result([str(ipc), work.system, *numbers], held)
+            return _result(
+                [str(ipc), work.system, *numbers], held, [str(number) for number in work.pool or ()]
+            )
         command = [sys.executable, "-m", "benchmarks.ipc.pair", work.system, *numbers]
         if work.system != OURS_PYTHON:
             return _result(command, held)
@@ -63,10 +65,10 @@ def run_trial(ipc: Path, work: Work) -> dict[str, Any]:
             return _result(command, held)
 
 
-def _start(command: list[str], held: int) -> subprocess.Popen[bytes]:
+def _start(command: list[str], held: int, more: Sequence[str] = ()) -> subprocess.Popen[bytes]:
     # A session of its own: Ctrl-C ends the benchmark, which ends its trial, and not the other way round.
     return subprocess.Popen(
-        [*command, str(os.getpid())],
+        [*command, str(os.getpid()), *more],
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -75,8 +77,8 @@ def _start(command: list[str], held: int) -> subprocess.Popen[bytes]:
     )
 
 
-def _result(command: list[str], held: int) -> dict[str, Any]:
-    with _start(command, held) as process:
+def _result(command: list[str], held: int, more: Sequence[str] = ()) -> dict[str, Any]:
+    with _start(command, held, more) as process:
         try:
             said, complaint = process.communicate(timeout=LIMIT_S)
         except subprocess.TimeoutExpired:

@@ -49,13 +49,17 @@ uint8_t *private_memory(size_t bytes, const char **pages);
 /* What kind of pages vmsplice got, for the result. */
 extern const char *pages_of_splice;
 
-/* Serve the processes of shipping until SIGTERM, `pages` for them to allocate. "ready\n" goes to `ready`. Returns 0 or
- * -errno with the reason on standard error. */
-int run_manager(const char *socket, uint32_t pages, int ready);
+/* Of the manager's pool, as core/manager.h and core/protection.h number them. */
+struct pool {
+    uint32_t protection, zeroing, page_bytes;
+    bool no_recycling;
+};
+
+/* Serve the processes of shipping until SIGTERM, messages of that size. "ready\n" goes to `ready`. Returns 0 or -errno
+ * with the reason on standard error. */
+int run_manager(const char *socket, size_t size, const struct pool *pool, int ready);
 /* How many messages of that size may wait in one of shipping's rings. */
 int queue_of(size_t size);
-/* Pages for two such channels, with what is on its way and what both sides keep for reuse. */
-uint32_t pool_pages(size_t size);
 
 /* One at least, as many as fit into WAITING_BYTES, at most `most`, rounded down to a power of two. */
 static inline size_t waiting_messages(size_t size, size_t most)

@@ -25,6 +25,8 @@ class Work:
     measure: str
     cpus: tuple[int, int]
     place: str
+    pool: tuple[int, int, int, int] | None = None
+    """Of our manager: protection, zeroing, page, recycling, as ipc/main.c has them. None: as it comes."""
 
     @property
     def queue(self) -> int:

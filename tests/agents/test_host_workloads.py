@@ -156,6 +156,7 @@ async def test_the_manager_comes_with_the_first_that_needs_it_and_goes_with_the_
         "socket": str(setup.run_dir / "middle.manager.sock"),
         "backend": "auto",
         "segmentation": True,
+        "page_bytes": 4096,
         "protection": "cooperative",
         "recycling": True,
         "queue_datagrams": 64,

@@ -51,7 +51,7 @@ static int take_cover(void)
 {
     struct cs_request q = {.call = CS_CALL_SHIELD};
     struct cs_reply reply;
-    int userfault, err = cs_shield_map(cs_self.data_fd, (size_t)cs_self.pages * CS_PAGE_SIZE, &cs_self.data, &userfault);
+    int userfault, err = cs_shield_map(cs_self.data_fd, cs_pool_bytes(), (size_t)1 << cs_self.shift, &cs_self.data, &userfault);
     close(cs_self.data_fd);
     cs_self.data_fd = -1;
     if (err < 0)
@@ -100,7 +100,7 @@ static void let_go(void)
     if (cs_self.table)
         munmap((void *)(uintptr_t)cs_self.table, cs_table_bytes(cs_self.pages));
     if (cs_self.data)
-        munmap(cs_self.data, (size_t)cs_self.pages * CS_PAGE_SIZE);
+        munmap(cs_self.data, cs_pool_bytes());
     if (cs_self.data_fd >= 0)
         close(cs_self.data_fd);
     if (cs_self.doorbell >= 0)
@@ -173,6 +173,7 @@ int cs_attach(const char *manager_socket)
     cs_self.doorbell = fds[1];
     cs_self.data_fd = fds[2];
     cs_self.pages = reply.pool_pages;
+    cs_self.shift = reply.page_shift;
     cs_self.keep_pages = cs_self.pages / CS_KEEP_SHARE;
     void *table = mmap(NULL, cs_table_bytes(cs_self.pages), PROT_READ, MAP_SHARED, fds[0], 0);
     close(fds[0]);

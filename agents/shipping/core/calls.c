@@ -16,7 +16,7 @@ static void give_to_caller(const struct cs_args *args, int at, uint32_t cid, uin
     if (args->lens)
         args->lens[at] = len;
     if (args->sizes)
-        args->sizes[at] = (int)(cs_pages_of(cid) * CS_PAGE_SIZE);
+        args->sizes[at] = (int)cs_bytes_of(cid);
     if (options & CS_MAPALL && cs_self.extent)
         cs_zero_edges(cid);
     if (args->addrs)
@@ -53,16 +53,16 @@ static int read_datagram(struct cs_open *e, int64_t ready, int size, int maxcon,
  * cutting the container, or less than a page as a copy. */
 static int divide(struct cs_open *e, struct cs_desc *d, uint32_t size)
 {
-    uint32_t whole = (d->off + size) / CS_PAGE_SIZE;
+    uint32_t whole = (d->off + size) >> cs_self.shift;
     e->rest = *d;
-    if (whole > d->off / CS_PAGE_SIZE) {
+    if (whole > d->off >> cs_self.shift) {
         struct cs_request q = {.call = CS_CALL_CUT, .cut = {d->cid, whole}};
         struct cs_reply reply;
         int err = cs_ask(&q, &reply, NULL);
         if (err < 0)
             return err;
         CS_FAULT("divide.cut");
-        d->len = whole * CS_PAGE_SIZE - d->off;
+        d->len = (whole << cs_self.shift) - d->off;
         e->rest.cid = reply.allocated.cids[0];
         if (cs_self.mapped && cs_self.mapped[cs_cid_page(d->cid)] == d->cid)
             cs_self.mapped[cs_cid_page(e->rest.cid)] = e->rest.cid;
@@ -157,7 +157,7 @@ static int check_extents(int count, const int *cids, const int *offs, const int 
         int64_t page = cs_mine(cids[i]);
         if (page < 0)
             return (int)page;
-        int64_t bytes = (int64_t)cs_pages_of((uint32_t)cids[i]) * CS_PAGE_SIZE;
+        int64_t bytes = (int64_t)cs_bytes_of((uint32_t)cids[i]);
         int off = offs ? offs[i] : 0, len = lens ? lens[i] : 0;
         if (off < 0 || len < 0 || (int64_t)off + len > bytes)
             return -EINVAL;
@@ -187,7 +187,7 @@ int cs_write(int fd, int count, const int *cids, const int *offs, const int *len
     for (int i = 0; cs_self.mapped && i < count; i++)
         cs_hide((uint32_t)cids[i]);
     for (int i = 0; i < count; i++) {
-        uint32_t off = offs ? (uint32_t)offs[i] : 0, all = cs_pages_of((uint32_t)cids[i]) * CS_PAGE_SIZE - off;
+        uint32_t off = offs ? (uint32_t)offs[i] : 0, all = (uint32_t)cs_bytes_of((uint32_t)cids[i]) - off;
         *cs_ring_reserve(&e->tx) = (struct cs_desc){
             .cid = (uint32_t)cids[i],
             .off = off,

@@ -253,6 +253,7 @@ static int attach(struct cs_manager *m, uint32_t process, struct cs_reply *reply
 {
     const int ours[] = {m->pool.table_fd, m->doorbell, m->pool.data_fd};
     reply->pool_pages = m->pool.pages;
+    reply->page_shift = m->pool.shift;
     reply->protection = m->protection;
     reply->zeroing = m->zeroing;
     reply->no_recycling = m->no_recycling;

@@ -12,7 +12,7 @@ enum { CS_GONE = CS_OWNERS }; /* a holder that was dropped */
 
 struct cs_page_guard {
     uint32_t last;     /* the attachment that had it mapped last; 0: since then a device has written to it */
-    uint16_t from, to; /* bytes that its owner may see */
+    uint32_t from, to; /* bytes that its owner may see */
     uint16_t holder;   /* the owner to whom it is mapped; 0: nobody */
 };
 

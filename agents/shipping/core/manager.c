@@ -140,9 +140,14 @@ int cs_manager_open(struct cs_manager **out, const struct cs_manager_config *c, 
         m->endpoint[i].doorbell = m->endpoint[i].kernel_socket = -1;
     name_counters(m);
 
+    attempt = "put frames into pages that are not of 4096 bytes: page_bytes";
+    err = -EINVAL;
+    if (c->interfaces > 0 && c->page_bytes > CS_PAGE_SIZE)
+        goto fail;
     attempt = "make the pool";
     /* per interface: a queue in front of us and one in the network, two pages a datagram; and some to allocate */
-    if ((err = cs_pool_create(&m->pool, c->interfaces * c->queue * 4 + (c->pages ? c->pages : 4096), counters)) < 0)
+    if ((err = cs_pool_create(&m->pool, c->interfaces * c->queue * 4 + (c->pages ? c->pages : 4096),
+                              c->page_bytes ? c->page_bytes : CS_PAGE_SIZE, counters)) < 0)
         goto fail;
     m->pool.zero_all = m->zeroing == CS_ZERO_ALL;
     attempt = "leave pages as they are where processes are protected from each other: zeroing must be edges or all";

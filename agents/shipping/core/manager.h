@@ -43,6 +43,7 @@ struct cs_manager_config {
     uint32_t protection; /* enum cs_protection */
     uint32_t zeroing;    /* enum cs_zeroing */
     bool no_recycling;   /* pages go back to the pool at once, mappings last as long as containers */
+    uint32_t page_bytes; /* CS_PAGE_SIZE, also if 0; or CS_LARGE_PAGE, where there is no network */
 };
 
 enum cs_drop {

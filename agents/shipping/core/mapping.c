@@ -9,11 +9,6 @@
 #include "cs.h"
 #include "process.h"
 
-static size_t pool_bytes(void)
-{
-    return (size_t)cs_self.pages * CS_PAGE_SIZE;
-}
-
 static int place(void *at, size_t bytes, int protection, int flags, int fd, off_t off)
 {
     void *got = mmap(at, bytes, protection, flags, fd, off);
@@ -28,8 +23,9 @@ int cs_map_pool(void)
     if (cs_self.data)
         return 0;
     if (!cs_self.mapped)
-        return place(NULL, pool_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, cs_self.data_fd, 0);
-    return place(NULL, pool_bytes(), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        return place(NULL, cs_pool_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, cs_self.data_fd, 0);
+    cs_self.data = cs_reserve(cs_pool_bytes(), (size_t)1 << cs_self.shift);
+    return cs_self.data ? 0 : -ENOMEM;
 }
 
 /* The pages of a container from that one on that the manager lets in at once; how many. */
@@ -42,17 +38,17 @@ static int let_in(uint32_t cid, uint32_t from)
         return err;
     for (uint32_t i = 0; i < CS_MAP_BATCH && fds[i] >= 0; i++) {
         if (err == 0)
-            err = place(cs_address(cid) + (size_t)(from + i) * CS_PAGE_SIZE, CS_PAGE_SIZE, PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_FIXED | MAP_POPULATE, fds[i], 0);
+            err = place(cs_address(cid) + ((size_t)(from + i) << cs_self.shift), (size_t)1 << cs_self.shift,
+                        PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE, fds[i], 0);
         close(fds[i]);
     }
     return err < 0 ? err : (int)reply.granted;
 }
 
-static void unmap(uint32_t cid, uint32_t pages)
+static void unmap(uint32_t cid)
 {
     /* it cannot fail for want of anything: what it replaces is larger */
-    mmap(cs_address(cid), (size_t)pages * CS_PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+    mmap(cs_address(cid), cs_bytes_of(cid), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
          -1, 0);
 }
 
@@ -63,24 +59,24 @@ int cs_map_one(uint32_t cid)
     if (err < 0 || !mapped || *mapped == cid)
         return err;
     if (cs_self.protection == CS_COOPERATIVE)
-        err = place(cs_address(cid), (size_t)pages * CS_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-                    cs_self.data_fd, (off_t)cs_cid_page(cid) * CS_PAGE_SIZE);
+        err = place(cs_address(cid), cs_bytes_of(cid), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, cs_self.data_fd,
+                    (off_t)cs_cid_page(cid) << cs_self.shift);
     else
         for (uint32_t from = 0; err >= 0 && from < pages; from += err > 0 ? (uint32_t)err : pages)
             err = let_in(cid, from);
     if (err >= 0 && cs_self.protection == CS_STRICT) /* a child must not hold on to it */
-        err = madvise(cs_address(cid), (size_t)pages * CS_PAGE_SIZE, MADV_DONTFORK) < 0 ? -errno : 0;
+        err = madvise(cs_address(cid), cs_bytes_of(cid), MADV_DONTFORK) < 0 ? -errno : 0;
     if (err >= 0)
         *mapped = cid;
     else if (cs_self.protection == CS_STRICT)
-        unmap(cid, pages); /* what came before the one that failed */
+        unmap(cid); /* what came before the one that failed */
     return err < 0 ? err : 0;
 }
 
 void cs_zero_edges(uint32_t cid)
 {
     struct cs_extent *ours = &cs_self.extent[cs_cid_page(cid)];
-    uint32_t bytes = cs_pages_of(cid) * CS_PAGE_SIZE;
+    uint32_t bytes = (uint32_t)cs_bytes_of(cid);
     if (ours->to < bytes)
         memset(cs_address(cid) + ours->to, 0, bytes - ours->to);
     memset(cs_address(cid), 0, ours->from < bytes ? ours->from : bytes);
@@ -99,6 +95,6 @@ void cs_hide(uint32_t cid)
 {
     uint32_t *mapped = &cs_self.mapped[cs_cid_page(cid)];
     if (*mapped == cid && cs_self.protection != CS_WRITE_REVOKED)
-        unmap(cid, cs_pages_of(cid));
+        unmap(cid);
     *mapped = 0;
 }

@@ -252,7 +252,7 @@ static int ask_manager(uint32_t pages, uint32_t *cid)
 
 int cs_alloc(int size, void **addr, int options)
 {
-    uint32_t pages = ((uint32_t)size + CS_PAGE_SIZE - 1) / CS_PAGE_SIZE, cid;
+    uint32_t pages = ((uint32_t)size + (1u << cs_self.shift) - 1) >> cs_self.shift, cid;
     int err;
     if (!cs_self.attached)
         return -ENOTCONN;

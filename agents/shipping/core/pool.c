@@ -3,11 +3,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/memfd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+enum { CS_SMALL_SHIFT = 12 };
+_Static_assert(CS_PAGE_SIZE == 1 << CS_SMALL_SHIFT, "the usual page");
 
 static const char *const state_names[CS_STATES] = {"containers_free", "containers_receiving", "containers_owned",
                                                    "containers_sending", "pages_following", "containers_withheld"};
@@ -47,9 +51,9 @@ static void list_remove(struct cs_pool *p, uint32_t page)
     p->place[last] = p->place[page];
 }
 
-int cs_memory_file(const char *name, size_t bytes, int seals)
+int cs_memory_file(const char *name, size_t bytes, int seals, bool huge)
 {
-    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | (huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0));
     if (fd < 0)
         return -errno;
     if (ftruncate(fd, (off_t)bytes) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | seals) < 0) {
@@ -60,10 +64,47 @@ int cs_memory_file(const char *name, size_t bytes, int seals)
     return fd;
 }
 
-int cs_pool_create(struct cs_pool *p, uint32_t pages, struct cs_counters *counters)
+uint8_t *cs_reserve(size_t bytes, size_t alignment)
 {
-    *p = (struct cs_pool){.data_fd = -1, .table_fd = -1, .pages = pages};
-    if (pages == 0 || pages > 1u << CS_PAGE_BITS)
+    uint8_t *all = mmap(NULL, bytes + alignment, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (all == MAP_FAILED)
+        return NULL;
+    size_t before = -(uintptr_t)all % alignment;
+    if (before > 0)
+        munmap(all, before);
+    munmap(all + before + bytes, alignment - before);
+    return all + before;
+}
+
+/* Populated: a page fault in the middle of a batch would be charged to the I/O path at random. */
+static int map_data(struct cs_pool *p, bool huge)
+{
+    size_t bytes = (size_t)p->pages << p->shift;
+    int fd = cs_memory_file("transship-pool", bytes, F_SEAL_SEAL, huge);
+    if (fd < 0)
+        return fd;
+    if (mmap(p->data, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE | MAP_FIXED, fd, 0) == MAP_FAILED) {
+        int err = -errno;
+        close(fd);
+        return err;
+    }
+    p->data_fd = fd;
+    p->huge = huge;
+    return 0;
+}
+
+/* Large pages are the processor's where it has that many free (hugetlbpage), else each is many small ones. */
+static int make_data(struct cs_pool *p)
+{
+    if (!(p->data = cs_reserve((size_t)p->pages << p->shift, cs_page_bytes(p))))
+        return -ENOMEM;
+    return p->shift > CS_SMALL_SHIFT && map_data(p, true) == 0 ? 0 : map_data(p, false);
+}
+
+int cs_pool_create(struct cs_pool *p, uint32_t pages, uint32_t page_bytes, struct cs_counters *counters)
+{
+    *p = (struct cs_pool){.data_fd = -1, .table_fd = -1, .pages = pages, .shift = (uint32_t)__builtin_ctz(page_bytes)};
+    if (pages == 0 || (uint64_t)pages << p->shift > (uint64_t)CS_PAGE_SIZE << CS_PAGE_BITS)
         return -EINVAL;
     int err = 0, table = -1;
     char path[64];
@@ -73,18 +114,14 @@ int cs_pool_create(struct cs_pool *p, uint32_t pages, struct cs_counters *counte
         err = -ENOMEM;
         goto fail;
     }
-    if ((p->data_fd = cs_memory_file("transship-pool", (size_t)pages * CS_PAGE_SIZE, F_SEAL_SEAL)) < 0) {
-        err = p->data_fd;
+    if ((err = make_data(p)) < 0)
         goto fail;
-    }
-    if ((table = cs_memory_file("transship-containers", cs_table_bytes(pages), 0)) < 0) {
+    if ((table = cs_memory_file("transship-containers", cs_table_bytes(pages), 0, false)) < 0) {
         err = table;
         goto fail;
     }
-    /* populated: a page fault in the middle of a batch would be charged to the I/O path at random */
-    p->data = mmap(NULL, (size_t)pages * CS_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, p->data_fd, 0);
     p->shared = mmap(NULL, cs_table_bytes(pages), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, table, 0);
-    if (p->data == MAP_FAILED || p->shared == MAP_FAILED)
+    if (p->shared == MAP_FAILED)
         goto fail_errno;
     /* Reopened for reading only. A process could reopen it for writing again (/proc/self/fd): from here on nobody can
      * write to it but by the mapping that we have. */
@@ -97,6 +134,7 @@ int cs_pool_create(struct cs_pool *p, uint32_t pages, struct cs_counters *counte
 
     p->shared->version = CS_LAYOUT_VERSION;
     p->shared->pages = pages;
+    p->shared->page_bytes = page_bytes;
     for (int i = 0; i < CS_STATES; i++) {
         p->states[i] = cs_counter_get(counters, state_names[i]);
         cs_count_set(p->states[i], 0);
@@ -121,8 +159,8 @@ fail:
 void cs_pool_destroy(struct cs_pool *p)
 {
     cs_guard_close(p);
-    if (p->data && p->data != MAP_FAILED)
-        munmap(p->data, (size_t)p->pages * CS_PAGE_SIZE);
+    if (p->data)
+        munmap(p->data, (size_t)p->pages << p->shift);
     if (p->shared && p->shared != MAP_FAILED)
         munmap(p->shared, cs_table_bytes(p->pages));
     if (p->data_fd >= 0)
@@ -136,7 +174,7 @@ void cs_pool_destroy(struct cs_pool *p)
 
 static void zero(struct cs_pool *p, uint32_t page, uint32_t count)
 {
-    memset(p->data + (size_t)page * CS_PAGE_SIZE, 0, (size_t)count * CS_PAGE_SIZE);
+    memset(cs_page_data(p, page), 0, (size_t)count << p->shift);
 }
 
 int cs_pool_take(struct cs_pool *p, enum cs_state state)
@@ -284,7 +322,7 @@ int64_t cs_pool_check(const struct cs_pool *p, uint32_t cid, uint32_t off, uint3
     const struct cs_container *c = &p->shared->table[page];
     if (c->state != CS_OWNED || c->owner != owner || cs_cid(page, c->generation) != cid)
         return -EPERM;
-    if ((uint64_t)off + len > (uint64_t)c->pages * CS_PAGE_SIZE)
+    if ((uint64_t)off + len > (uint64_t)c->pages << p->shift)
         return -EPERM;
     return page;
 }

@@ -1,4 +1,4 @@
-/* The pool of a host: pages in one memory file, and the container table beside it.
+/* The pool of a host: pages of one size in one memory file, and the container table beside it.
  *
  * Only the manager writes the table; processes map it read-only, to refuse a stale identifier early.
  * What counts is the manager's own check. A container is named by its first page and the low bits of
@@ -16,7 +16,8 @@
 #include "protection.h"
 
 #define CS_LAYOUT_VERSION 3
-#define CS_PAGE_BITS 20 /* at most 2^20 pages, 4 GiB */
+#define CS_PAGE_BITS 20 /* at most 2^20 pages, 4 GiB of small ones */
+#define CS_LARGE_PAGE (2u << 20)
 #define CS_GENERATION_MASK 0x7ffu
 #define CS_OWNERS 33 /* the manager, and each of its processes */
 #define CS_RESERVE_SHARE 16 /* the part of the pool that is for the network alone */
@@ -36,6 +37,7 @@ struct cs_container {
 struct cs_pool_shared {
     uint32_t version;
     uint32_t pages;
+    uint64_t page_bytes;
     _Atomic uint32_t scarce; /* the network's reserve is in use: keep nothing for later */
     uint32_t unused;
     struct cs_container table[];
@@ -50,7 +52,8 @@ struct cs_pool {
     uint32_t free_count;
     uint32_t *place;     /* of each free page in the list */
     uint32_t hint;       /* where the search for adjacent pages begins: what was given back last */
-    uint32_t pages;
+    uint32_t pages, shift; /* a page is 1 << shift bytes */
+    bool huge;             /* each is one of the processor's too */
     uint32_t held[CS_OWNERS]; /* pages of each */
     cs_counter *states[CS_STATES];
     bool zero_all;          /* every page that leaves the list of the free is zeroed */
@@ -67,9 +70,23 @@ static inline uint32_t cs_cid_page(uint32_t cid)
     return cid & ((1u << CS_PAGE_BITS) - 1);
 }
 
-/* A sealed memory file: nobody can shrink it under a reader (SIGBUS). With more seals than that. */
-int cs_memory_file(const char *name, size_t bytes, int seals);
-int cs_pool_create(struct cs_pool *p, uint32_t pages, struct cs_counters *counters);
+static inline size_t cs_page_bytes(const struct cs_pool *p)
+{
+    return (size_t)1 << p->shift;
+}
+
+static inline uint8_t *cs_page_data(const struct cs_pool *p, uint32_t page)
+{
+    return p->data + ((size_t)page << p->shift);
+}
+
+/* A sealed memory file: nobody can shrink it under a reader (SIGBUS). With more seals than that; of the processor's large
+ * pages, or not. */
+int cs_memory_file(const char *name, size_t bytes, int seals, bool huge);
+/* Addresses for so many bytes, of that alignment, and nothing there. NULL: there are none. */
+uint8_t *cs_reserve(size_t bytes, size_t alignment);
+/* page_bytes: CS_PAGE_SIZE, or CS_LARGE_PAGE for containers that are large. */
+int cs_pool_create(struct cs_pool *p, uint32_t pages, uint32_t page_bytes, struct cs_counters *counters);
 void cs_pool_destroy(struct cs_pool *p);
 static inline size_t cs_table_bytes(uint32_t pages)
 {

@@ -51,7 +51,7 @@ struct cs_spare {
 struct cs_process {
     bool attached;
     int control, data_fd, doorbell;
-    uint32_t pages;
+    uint32_t pages, shift; /* a page is 1 << shift bytes */
     const struct cs_pool_shared *table;
     uint8_t *data; /* NULL until something is mapped */
     uint32_t protection; /* enum cs_protection */
@@ -94,9 +94,19 @@ static inline uint32_t cs_pages_of(uint32_t cid)
     return cs_self.table->table[cs_cid_page(cid)].pages;
 }
 
+static inline size_t cs_bytes_of(uint32_t cid)
+{
+    return (size_t)cs_pages_of(cid) << cs_self.shift;
+}
+
+static inline size_t cs_pool_bytes(void)
+{
+    return (size_t)cs_self.pages << cs_self.shift;
+}
+
 static inline uint8_t *cs_address(uint32_t cid)
 {
-    return cs_self.data + (size_t)cs_cid_page(cid) * CS_PAGE_SIZE;
+    return cs_self.data + ((size_t)cs_cid_page(cid) << cs_self.shift);
 }
 
 /* memory.c: the page of a container that this process owns under exactly this identifier, or -EPERM / -EBADF */

@@ -72,14 +72,14 @@ static void zero(struct cs_pool *p, uint32_t page, uint32_t from, uint32_t to)
 {
     if (from >= to)
         return;
-    memset(p->data + (size_t)page * CS_PAGE_SIZE + from, 0, to - from);
+    memset(cs_page_data(p, page) + from, 0, to - from);
     cs_count(p->guard->zeroed, to - from);
 }
 
 int cs_guard_grant(struct cs_pool *p, uint32_t page, uint32_t from, uint16_t owner, int *fds)
 {
     struct cs_guard *g = p->guard;
-    uint32_t pages = p->shared->table[page].pages;
+    uint32_t pages = p->shared->table[page].pages, bytes = (uint32_t)cs_page_bytes(p);
     if (from >= pages)
         return -EINVAL;
     page += from;
@@ -91,8 +91,8 @@ int cs_guard_grant(struct cs_pool *p, uint32_t page, uint32_t from, uint16_t own
         if (s->holder && s->holder != owner) /* by some way that does not revoke */
             return -EBUSY;
         zero(p, i, 0, s->from);
-        zero(p, i, s->to, CS_PAGE_SIZE);
-        *s = (struct cs_page_guard){.last = g->attachment[owner], .to = CS_PAGE_SIZE, .holder = owner};
+        zero(p, i, s->to, bytes);
+        *s = (struct cs_page_guard){.last = g->attachment[owner], .to = bytes, .holder = owner};
     }
     int err = g->tier->grant(p, page, pages, owner, fds);
     return err < 0 ? err : (int)pages;
@@ -125,25 +125,26 @@ void cs_guard_take(struct cs_pool *p, uint32_t page, uint32_t pages, uint16_t ow
     for (uint32_t i = page; i < page + pages; i++) {
         struct cs_page_guard *s = &p->guard->page[i];
         s->from = 0; /* it had it last: no need */
-        s->to = p->zero_all || (owner && s->last == p->guard->attachment[owner]) ? CS_PAGE_SIZE : 0;
+        s->to = p->zero_all || (owner && s->last == p->guard->attachment[owner]) ? (uint32_t)cs_page_bytes(p) : 0;
     }
 }
 
 /* The part of that page of a container that lies in bytes [off, off + len) of the whole. */
-static void part(uint32_t number, uint32_t off, uint32_t len, uint32_t *from, uint32_t *to)
+static void part(const struct cs_pool *p, uint32_t number, uint32_t off, uint32_t len, uint32_t *from, uint32_t *to)
 {
-    uint64_t start = (uint64_t)number * CS_PAGE_SIZE, end = (uint64_t)off + len;
-    *from = off <= start ? 0 : off - start < CS_PAGE_SIZE ? (uint32_t)(off - start) : CS_PAGE_SIZE;
-    *to = end <= start ? 0 : end - start < CS_PAGE_SIZE ? (uint32_t)(end - start) : CS_PAGE_SIZE;
+    uint32_t bytes = (uint32_t)cs_page_bytes(p);
+    uint64_t start = (uint64_t)number << p->shift, end = (uint64_t)off + len;
+    *from = off <= start ? 0 : off - start < bytes ? (uint32_t)(off - start) : bytes;
+    *to = end <= start ? 0 : end - start < bytes ? (uint32_t)(end - start) : bytes;
 }
 
 void cs_guard_fill(struct cs_pool *p, uint32_t page, uint32_t off, uint32_t len)
 {
     for (uint32_t i = 0; i < p->shared->table[page].pages; i++) {
-        uint32_t from = 0, to = CS_PAGE_SIZE;
+        uint32_t from = 0, to = (uint32_t)cs_page_bytes(p);
         if (!p->zero_all)
-            part(i, off, len, &from, &to);
-        p->guard->page[page + i] = (struct cs_page_guard){.from = (uint16_t)from, .to = (uint16_t)(from < to ? to : from)};
+            part(p, i, off, len, &from, &to);
+        p->guard->page[page + i] = (struct cs_page_guard){.from = from, .to = from < to ? to : from};
     }
 }
 
@@ -152,9 +153,9 @@ void cs_guard_narrow(struct cs_pool *p, uint32_t page, uint32_t off, uint32_t le
     for (uint32_t i = 0; i < p->shared->table[page].pages; i++) {
         struct cs_page_guard *s = &p->guard->page[page + i];
         uint32_t from, to;
-        part(i, off, len, &from, &to);
-        s->from = s->from > from ? s->from : (uint16_t)from;
-        s->to = s->to < to ? s->to : (uint16_t)to;
+        part(p, i, off, len, &from, &to);
+        s->from = s->from > from ? s->from : from;
+        s->to = s->to < to ? s->to : to;
         if (s->from >= s->to)
             s->from = s->to = 0;
     }
@@ -165,7 +166,7 @@ void cs_guard_clean(struct cs_pool *p, uint32_t page, uint32_t off, uint32_t len
     for (uint32_t i = 0; i < p->shared->table[page].pages; i++) {
         struct cs_page_guard *s = &p->guard->page[page + i];
         uint32_t from, to;
-        part(i, off, len, &from, &to);
+        part(p, i, off, len, &from, &to);
         zero(p, page + i, from, s->from < to ? s->from : to);
         zero(p, page + i, s->to > from ? s->to : from, to);
     }

@@ -83,7 +83,7 @@ struct cs_reply {
     int32_t error; /* 0 or -errno */
     union {
         struct {
-            uint32_t pool_pages, protection, zeroing, no_recycling;
+            uint32_t pool_pages, page_shift, protection, zeroing, no_recycling;
         };
         uint32_t granted;
         struct {

@@ -14,6 +14,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "pool.h"
+
 /* Newer than Debian 12's headers. */
 #ifndef SYS_mseal
 #define SYS_mseal 462 /* Linux 6.10 */
@@ -30,8 +32,8 @@
 static int userfault(void)
 {
     struct uffdio_api api = {.api = UFFD_API,
-                             .features = UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_PAGEFAULT_FLAG_WP |
-                                         UFFD_FEATURE_WP_HUGETLBFS_SHMEM};
+                             .features = UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_MINOR_HUGETLBFS |
+                                         UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM};
     /* for faults in user mode only, which needs no privilege: the kernel's own end with -EFAULT all the same */
     int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
     if (fd < 0)
@@ -53,20 +55,20 @@ int cs_userfault_check(void)
     return syscall(SYS_mseal, 0, 0, 0) < 0 && errno == ENOSYS ? -ENOSYS : 0;
 }
 
-int cs_shield_map(int fd, size_t bytes, uint8_t **data, int *out)
+int cs_shield_map(int fd, size_t bytes, size_t alignment, uint8_t **data, int *out)
 {
     int err, userfaults = userfault();
     if (userfaults < 0)
         return userfaults;
-    uint8_t *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (memory == MAP_FAILED) {
-        err = -errno;
+    uint8_t *memory = cs_reserve(bytes, alignment);
+    if (!memory) {
         close(userfaults);
-        return err;
+        return -ENOMEM;
     }
     struct uffdio_register all = {.range = {(uint64_t)(uintptr_t)memory, bytes},
                                   .mode = UFFDIO_REGISTER_MODE_MINOR | UFFDIO_REGISTER_MODE_WP};
-    if (ioctl(userfaults, UFFDIO_REGISTER, &all) < 0 || madvise(memory, bytes, MADV_DONTFORK) < 0 ||
+    if (mmap(memory, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED ||
+        ioctl(userfaults, UFFDIO_REGISTER, &all) < 0 || madvise(memory, bytes, MADV_DONTFORK) < 0 ||
         syscall(SYS_mseal, memory, bytes, 0) < 0) {
         err = -errno;
         munmap(memory, bytes);

@@ -29,16 +29,17 @@ static int open_again(int fd)
 }
 
 /* A page's file at the page's place in the manager's mapping; its only descriptor. */
-static int open_page(uint8_t *place)
+static int open_page(const struct cs_pool *p, uint32_t page)
 {
-    int made = cs_memory_file("transship-page", CS_PAGE_SIZE, F_SEAL_SEAL);
+    size_t bytes = cs_page_bytes(p);
+    int made = cs_memory_file("transship-page", bytes, F_SEAL_SEAL, p->huge);
     if (made < 0)
         return made;
     int fd = open_again(made); /* memfd_create's own is not counted by the kernel as a writer */
     close(made);
     if (fd < 0)
         return fd;
-    if (mmap(place, CS_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE | MAP_FIXED, fd, 0) != MAP_FAILED)
+    if (mmap(cs_page_data(p, page), bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE | MAP_FIXED, fd, 0) != MAP_FAILED)
         return fd;
     int err = -errno;
     close(fd);
@@ -83,11 +84,15 @@ static int strict_open(struct cs_pool *p, const char **attempt)
         return -errno;
     g->ignoring = true;
     *attempt = "make a file for each page of the pool (protection strict)";
-    for (uint32_t i = 0; i < p->pages; i++)
-        if ((g->file[i] = open_page(p->data + (size_t)i * CS_PAGE_SIZE)) < 0)
-            return g->file[i];
-    close(p->data_fd); /* nothing of it is mapped any more */
+    /* one file for all is not wanted here, and its memory is needed: of large pages there are no more */
+    if (mmap(p->data, (size_t)p->pages << p->shift, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) ==
+        MAP_FAILED)
+        return -errno;
+    close(p->data_fd);
     p->data_fd = -1;
+    for (uint32_t i = 0; i < p->pages; i++)
+        if ((g->file[i] = open_page(p, i)) < 0)
+            return g->file[i];
     *attempt = "take a lease on a page's file (protection strict needs fcntl's F_SETLEASE on memory files)";
     int other = open_again(g->file[0]);
     if (other < 0)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "guard.h"
@@ -16,6 +17,7 @@
 /* A process's mapping of the pool. */
 struct cs_view {
     int userfault;
+    uint32_t shift; /* of the pool's pages */
     uint64_t base;
     struct cs_view *next; /* of the orphans */
     uint8_t has[];        /* was the page ever put in? */
@@ -24,7 +26,7 @@ struct cs_view {
 static int protect(const struct cs_view *v, uint32_t page, uint32_t pages, bool on)
 {
     struct uffdio_writeprotect how = {
-        .range = {v->base + (uint64_t)page * CS_PAGE_SIZE, (uint64_t)pages * CS_PAGE_SIZE},
+        .range = {v->base + ((uint64_t)page << v->shift), (uint64_t)pages << v->shift},
         .mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : UFFDIO_WRITEPROTECT_MODE_DONTWAKE,
     };
     return ioctl(v->userfault, UFFDIO_WRITEPROTECT, &how) < 0 ? -errno : 0;
@@ -32,7 +34,7 @@ static int protect(const struct cs_view *v, uint32_t page, uint32_t pages, bool 
 
 static int put_in(const struct cs_view *v, uint32_t page)
 {
-    struct uffdio_continue how = {.range = {v->base + (uint64_t)page * CS_PAGE_SIZE, CS_PAGE_SIZE},
+    struct uffdio_continue how = {.range = {v->base + ((uint64_t)page << v->shift), 1ull << v->shift},
                                   .mode = UFFDIO_CONTINUE_MODE_DONTWAKE};
     return ioctl(v->userfault, UFFDIO_CONTINUE, &how) < 0 && errno != EEXIST ? -errno : 0;
 }
@@ -81,12 +83,12 @@ static bool is_userfault(int fd)
 
 static int write_revoked_adopt(struct cs_pool *p, uint16_t owner, int userfault, uint64_t base)
 {
-    if (p->guard->view[owner] || base % CS_PAGE_SIZE || !is_userfault(userfault))
+    if (p->guard->view[owner] || base % cs_page_bytes(p) || !is_userfault(userfault))
         return -EINVAL;
     struct cs_view *v = calloc(1, sizeof *v + p->pages);
     if (!v)
         return -ENOMEM;
-    *v = (struct cs_view){.userfault = userfault, .base = base};
+    *v = (struct cs_view){.userfault = userfault, .shift = p->shift, .base = base};
     int err = protect(v, 0, p->pages, true);
     if (err < 0)
         free(v);
@@ -97,7 +99,10 @@ static int write_revoked_adopt(struct cs_pool *p, uint16_t owner, int userfault,
 
 static int write_revoked_open(struct cs_pool *p, const char **attempt)
 {
-    (void)p;
+    /* a page that was swapped out would be missing where it was put in, and its owner get a SIGBUS */
+    if (mlock(p->data, (size_t)p->pages << p->shift) < 0) {
+        /* not without the right to; it matters on a machine that swaps */
+    }
     *attempt = "use userfaultfd write protection of shared memory (protection write-revoked needs Linux 5.19)";
     return cs_userfault_check();
 }

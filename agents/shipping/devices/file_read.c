@@ -10,9 +10,9 @@ static uint32_t in_ring(const struct cs_endpoint *e)
     return e->rx.capacity - (uint32_t)cs_ring_space(&e->rx);
 }
 
-static uint32_t pages_for(uint64_t bytes)
+static uint32_t pages_for(const struct cs_manager *m, uint64_t bytes)
 {
-    return (uint32_t)((bytes + CS_PAGE_SIZE - 1) / CS_PAGE_SIZE);
+    return (uint32_t)((bytes + cs_page_bytes(&m->pool) - 1) >> m->pool.shift);
 }
 
 static uint64_t beyond(uint64_t position, uint32_t align)
@@ -23,7 +23,7 @@ static uint64_t beyond(uint64_t position, uint32_t align)
 /* A sixteenth of the pool, so that two of them are no more than what may be under way. */
 static uint32_t most_bytes(const struct cs_manager *m)
 {
-    uint64_t most = (uint64_t)m->pool.pages / (2 * CS_RECYCLE_SHARE) * CS_PAGE_SIZE;
+    uint64_t most = (uint64_t)m->pool.pages / (2 * CS_RECYCLE_SHARE) << m->pool.shift;
     return most < CS_PAGE_SIZE ? CS_PAGE_SIZE : most < CS_FILE_MOST ? (uint32_t)most : CS_FILE_MOST;
 }
 
@@ -57,7 +57,7 @@ static void go_to(struct cs_file *f, uint64_t position)
 
 static void hand_over(struct cs_manager *m, struct cs_endpoint *e, const struct cs_operation *o, uint32_t bytes)
 {
-    uint32_t page = o->page[0], used = pages_for(o->skip + bytes);
+    uint32_t page = o->page[0], used = pages_for(m, o->skip + bytes);
     if (m->pool.guard)
         cs_guard_fill(&m->pool, page, o->skip, bytes);
     uint32_t cid = cs_pool_move(&m->pool, page, e->file->owner, CS_OWNED);
@@ -118,7 +118,7 @@ static int take_pages(struct cs_manager *m, const struct cs_file *f, uint32_t *p
 static int read_one(struct cs_manager *m, struct cs_file *f)
 {
     uint64_t skip = beyond(f->position, f->align);
-    uint32_t pages = pages_for(skip + f->wanted);
+    uint32_t pages = pages_for(m, skip + f->wanted);
     struct cs_operation *o = cs_operation_new(1);
     if (!o)
         return -ENOMEM;
@@ -129,7 +129,7 @@ static int read_one(struct cs_manager *m, struct cs_file *f)
     }
     cs_pool_move(&m->pool, (uint32_t)page, 0, CS_RECEIVING);
     CS_FAULT("manager.reading_taken");
-    uint64_t room = (uint64_t)pages * CS_PAGE_SIZE - skip;
+    uint64_t room = ((uint64_t)pages << m->pool.shift) - skip;
     o->skip = (uint32_t)skip;
     o->bytes = f->wanted < room ? f->wanted : (uint32_t)room;
     o->count = 1;
@@ -138,8 +138,8 @@ static int read_one(struct cs_manager *m, struct cs_file *f)
     o->transfer.position = f->position - skip;
     o->transfer.count = 1;
     /* directly only whole blocks can be read: what is too much is not delivered */
-    o->iov[0] = (struct iovec){m->pool.data + (size_t)page * CS_PAGE_SIZE,
-                               f->align ? (size_t)pages * CS_PAGE_SIZE : o->bytes};
+    o->iov[0] = (struct iovec){cs_page_data(&m->pool, (uint32_t)page),
+                               f->align ? (o->skip + o->bytes + f->align - 1) / f->align * f->align : o->bytes};
     cs_operation_add(m, f, o);
     f->position += o->bytes;
     return 0;
@@ -153,7 +153,7 @@ static bool may_go_ahead(struct cs_manager *m, const struct cs_endpoint *e)
     if (ahead == 0)
         return true;
     return ahead + 1 < e->rx.capacity && (f->position < f->size || f->operations == 0) &&
-           (ahead + 1) * pages_for(f->wanted) <= m->pool.pages / CS_RECYCLE_SHARE;
+           (ahead + 1) * pages_for(m, f->wanted) <= m->pool.pages / CS_RECYCLE_SHARE;
 }
 
 static bool read_ahead(struct cs_manager *m, struct cs_endpoint *e)

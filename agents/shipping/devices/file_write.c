@@ -41,7 +41,7 @@ static int claim(struct cs_manager *m, struct cs_endpoint *e, uint32_t from, uin
         bytes += d.len;
         if (d.len > 0)
             o->iov[o->transfer.count++] =
-                (struct iovec){m->pool.data + (size_t)page * CS_PAGE_SIZE + d.off, d.len};
+                (struct iovec){cs_page_data(&m->pool, (uint32_t)page) + d.off, d.len};
     }
     if (o->count < count)
         return -EPERM;

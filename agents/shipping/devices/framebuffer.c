@@ -194,7 +194,7 @@ static bool transfer(struct cs_manager *m, struct cs_endpoint *e, uint32_t bytes
     struct cs_framebuffer_device *d = e->framebuffer;
     struct cs_framebuffer_memory *memory = &d->memory;
     const struct cs_part now = {e->drawn.page, e->drawn.off, bytes};
-    const uint8_t *from = m->pool.data + (size_t)now.page * CS_PAGE_SIZE + now.off;
+    const uint8_t *from = cs_page_data(&m->pool, now.page) + now.off;
     if (!d->scanout)
         return cs_framebuffer_draw(memory, from, bytes);
     if (e->kept)

@@ -97,7 +97,7 @@ static void fetch(struct cs_manager *m, struct held *h, struct cs_framebuffer_me
 {
     for (uint32_t i = 0; i < h->count; i++) {
         const struct piece *p = &h->piece[i];
-        const uint8_t *from = m->pool.data + (size_t)p->part.page * CS_PAGE_SIZE + p->part.off;
+        const uint8_t *from = cs_page_data(&m->pool, p->part.page) + p->part.off;
         cs_framebuffer_copy(memory, h->frame, p->position, from, p->part.len);
     }
     cs_framebuffer_reveal(memory, h->frame);

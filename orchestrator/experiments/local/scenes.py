@@ -12,7 +12,7 @@ from orchestrator.experiments.local.frames import frame_bytes, geometry
 from orchestrator.experiments.local.plan import LocalPlan
 from orchestrator.experiments.local.trial import Place, Scene
 
-PAGE_BYTES = 4096
+PAGE_BYTES, LARGE_PAGE_BYTES = 4096, 2 << 20
 POOL_PAGES = 32768
 POOL_FRAMES = 24
 """A pool has so many pages and holds so many frames at least; its pages are memory of the machine. In a small
@@ -26,13 +26,17 @@ A queue has one frame at least."""
 def ipc(definition: LocalDefinition, cell: Cell, plan: LocalPlan, channel: str) -> Row:
     """Figure 4: a producer and a consumer. A system is `writer-to-reader`, or one name for both."""
     writer, _, reader = cell.system.partition("-to-")
+    large = cell.factors["page"] == "2 MiB"
     params = {
         "channel": channel,
-        "operation_bytes": definition.operation_bytes,
-        "queue_operations": plan.queue_operations,
+        "operation_bytes": LARGE_PAGE_BYTES if large else definition.operation_bytes,
+        "queue_operations": plan.queue_large if large else plan.queue_operations,
         "map": cell.factors["map"],
         **_interval(plan),
     }
+    if cell.system != "linux":
+        params["protection"] = cell.factors["tier"]
+        params["page_bytes"] = LARGE_PAGE_BYTES if large else PAGE_BYTES
     return Row(
         [
             Part("producer", "producer", writer, params),

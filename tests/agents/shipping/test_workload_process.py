@@ -114,6 +114,15 @@ def spec(workload: str, params: Any, system: Any = "linux") -> str:
         ),
         (spec("manager", MANAGER | {"protection": "strict", "zeroing": "none"}), 'one of "edges", "all" exp'),
         (spec("manager", MANAGER | {"zeroing": "some"}), 'one of "none", "edges", "all" expected'),
+        (
+            spec("manager", MANAGER | {"page_bytes": 8192}),
+            "params.page_bytes: 8192 given, one of 4096, 2097152",
+        ),
+        (spec("manager", MANAGER | {"page_bytes": 2 << 20}), "2097152 given, 4096 expected on a host with"),
+        (
+            spec("manager", MANAGER | {"interfaces": [], "page_bytes": 2 << 20, "pages": 4096}),
+            "params.pages: 4096 given, a whole number from 16 to 2048",
+        ),
         (spec("manager", MANAGER | {"recycling": 1}), "params.recycling: 1 given"),
         (spec("relay", {"channel": "no-such"}), "params.out_channel: None given"),
         (spec("relay", RELAY, "linux-batch"), "one of linux, copy, shipping expected"),

@@ -32,6 +32,7 @@ static struct {
     char directory[40], socket[64];
     uint32_t protection, zeroing; /* of the manager that starts next */
     bool no_recycling;
+    uint32_t large_pages; /* so many instead of HOST_POOL of the usual, and no wire */
 } host;
 
 static uint32_t host_mtu = 9000; /* of the host to be started */
@@ -49,8 +50,9 @@ static void host_run_manager(int wire, int counters)
     struct cs_manager *m;
     struct cs_manager_config c = {
         .interface = {{.name = "wire0", .ip = frame_us.ip, .mask = 0xffffff00, .mtu = host_mtu}},
-        .interfaces = 1, .backend = "wire", .queue = HOST_QUEUE,
-        .protection = host.protection, .zeroing = host.zeroing, .no_recycling = host.no_recycling};
+        .interfaces = !host.large_pages, .backend = "wire", .queue = HOST_QUEUE, .pages = host.large_pages,
+        .protection = host.protection, .zeroing = host.zeroing, .no_recycling = host.no_recycling,
+        .page_bytes = host.large_pages ? CS_LARGE_PAGE : 0};
     memcpy(c.interface[0].mac, frame_us.mac, 6);
     strcpy(c.socket, host.socket);
     wire_ends[0] = wire;
@@ -123,7 +125,7 @@ static inline void host_start_manager(void)
     close(ends[1]);
     close(counters);
     WITHIN(SOON_MS, access(host.socket, F_OK) == 0);
-    WITHIN(SOON_MS, counted("containers_receiving") == 2 * HOST_QUEUE);
+    WITHIN(SOON_MS, host.large_pages || counted("containers_receiving") == 2 * HOST_QUEUE);
 }
 
 static inline void host_start(void)

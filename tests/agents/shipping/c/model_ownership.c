@@ -262,6 +262,7 @@ static void start(void)
         add_word(&program.producer[i].shared->consumed, before, users);
     }
     p->pages = 1;
+    p->shift = 12;
     p->shared = (struct cs_pool_shared *)program.table;
     p->free_list = program.free_list;
     p->place = program.place;

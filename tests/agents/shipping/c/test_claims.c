@@ -13,7 +13,7 @@ enum { SENDER = 1, ANOTHER = 2 };
 /* The pool that corpus/descriptors.txt describes. */
 static void make_pool(struct cs_pool *p)
 {
-    CHECK_EQ(cs_pool_create(p, 8, NULL), 0);
+    CHECK_EQ(cs_pool_create(p, 8, CS_PAGE_SIZE, NULL), 0);
     for (uint32_t page = 0; page < 3; page++)
         CHECK_EQ(cs_pool_take_run(p, 1, page == 2 ? ANOTHER : SENDER), page);
     CHECK_EQ(cs_pool_take(p, CS_SENDING), 3);

@@ -31,7 +31,7 @@ void cs_outbox_put(struct cs_outbox *out, const struct cs_part *p, uint32_t coun
 static void start(void)
 {
     counters = new_counters();
-    CHECK_EQ(cs_pool_create(&pool, PAGES, counters), 0);
+    CHECK_EQ(cs_pool_create(&pool, PAGES, CS_PAGE_SIZE, counters), 0);
     netif.address = frame_us;
 }
 

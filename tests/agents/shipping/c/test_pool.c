@@ -16,7 +16,7 @@ static struct cs_pool new_pool(void)
 {
     struct cs_pool p;
     counters = new_counters();
-    CHECK_EQ(cs_pool_create(&p, PAGES, counters), 0);
+    CHECK_EQ(cs_pool_create(&p, PAGES, CS_PAGE_SIZE, counters), 0);
     check_pool(&p);
     return p;
 }
@@ -50,8 +50,8 @@ TEST(every_page_can_be_taken_once)
 TEST(a_size_that_cannot_be_is_refused)
 {
     struct cs_pool p;
-    CHECK_EQ(cs_pool_create(&p, 0, NULL), -EINVAL);
-    CHECK_EQ(cs_pool_create(&p, (1u << CS_PAGE_BITS) + 1, NULL), -EINVAL);
+    CHECK_EQ(cs_pool_create(&p, 0, CS_PAGE_SIZE, NULL), -EINVAL);
+    CHECK_EQ(cs_pool_create(&p, (1u << CS_PAGE_BITS) + 1, CS_PAGE_SIZE, NULL), -EINVAL);
 }
 
 TEST(only_the_owner_may_name_a_container)

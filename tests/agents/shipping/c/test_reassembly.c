@@ -15,7 +15,7 @@ static uint64_t now = 1;
 static void start(void)
 {
     counters = new_counters();
-    CHECK_EQ(cs_pool_create(&pool, PAGES, counters), 0);
+    CHECK_EQ(cs_pool_create(&pool, PAGES, CS_PAGE_SIZE, counters), 0);
     cs_reassembly_open(&list, &pool, counters);
 }
 

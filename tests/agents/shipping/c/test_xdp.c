@@ -19,7 +19,7 @@ static struct cs_netif netif = {.pool = &pool, .state = &state};
 static void start(void)
 {
     counters = new_counters();
-    CHECK_EQ(cs_pool_create(&pool, PAGES, counters), 0);
+    CHECK_EQ(cs_pool_create(&pool, PAGES, CS_PAGE_SIZE, counters), 0);
     for (int i = 0; i < DROPS; i++)
         state.drops[i] = cs_counter_get(counters, (const char *[]){"no_page", "ring_full", "bad_send", "fragments"}[i]);
 }

@@ -50,15 +50,23 @@ def trials(tmp_path: Path) -> list[Json]:
     return [json.loads(line) for line in (tmp_path / "runs" / RUN / "trials.jsonl").read_text().splitlines()]
 
 
+USUAL_POOL = {"tier": "cooperative", "page": "4 KiB"}
+
+
+def matches(one: Row | Ratio, factors: dict[str, Any]) -> bool:
+    """Has these factors and, where `factors` do not speak of it, the usual pool."""
+    wanted = {name: level for name, level in USUAL_POOL.items() if name in one.factors} | factors
+    return wanted.items() <= one.factors.items()
+
+
 def row(result: Result, system: str, **factors: Any) -> Row:
-    found = [one for one in result.rows if one.system == system and factors.items() <= one.factors.items()]
+    found = [one for one in result.rows if one.system == system and matches(one, factors)]
     assert len(found) == 1
     return found[0]
 
 
 def ratio(result: Result, of: str, **factors: Any) -> Ratio:
-    found = [one for one in result.ratios if (one.of, one.to) == (of, "linux")]
-    found = [one for one in found if factors.items() <= one.factors.items()]
+    found = [one for one in result.ratios if (one.of, one.to) == (of, "linux") and matches(one, factors)]
     assert len(found) == 1
     return found[0]
 
@@ -96,7 +104,7 @@ async def test_rows_that_are_compared_are_measured_side_by_side(tmp_path: Path) 
     await run(FakeMachine(), tmp_path, "ipc", Options(trials=2, seed=3))
     order = [(trial["round"], tuple(trial["factors"].items())) for trial in trials(tmp_path)]
     blocks = [key for place, key in enumerate(order) if place == 0 or order[place - 1] != key]
-    assert len(blocks) == len(set(blocks)) == 2 * 6
+    assert len(blocks) == len(set(blocks)) == 2 * (6 + 5)
 
 
 @pytest.mark.parametrize("cores", ["same", "different"])
@@ -115,6 +123,24 @@ async def test_processes_are_pinned_as_the_factor_says(tmp_path: Path, cores: st
     }
     channels = [spec["params"]["channel"] for row in specs for spec in row[:1]]
     assert len(set(channels)) == len(channels)
+
+
+async def test_the_pool_is_what_the_factors_say_and_conventional_io_has_none(tmp_path: Path) -> None:
+    specs: list[list[Json]] = []
+
+    def rate(row: list[Json]) -> float:
+        specs.append(row)
+        return usual_rate(row)
+
+    await run(FakeMachine(rate=rate), tmp_path, "ipc")
+    for one, of_it in zip(trials(tmp_path), specs, strict=True):
+        large = one["factors"]["page"] == "2 MiB"
+        pool = {"protection": one["factors"]["tier"], "page_bytes": 2 << 20 if large else 4096}
+        for spec in of_it:
+            params = spec["params"]
+            assert params["operation_bytes"] == (2 << 20 if large else 128 << 10)
+            asked = {name: params[name] for name in pool if name in params}
+            assert asked == ({} if one["system"] == "linux" else pool)
 
 
 async def test_video_sends_each_frame_through_the_relays_to_the_display(tmp_path: Path) -> None:
@@ -155,7 +181,8 @@ async def test_an_advantage_that_does_not_grow_is_not_reproduced(tmp_path: Path)
 async def test_no_gain_is_not_reproduced_and_named(tmp_path: Path) -> None:
     result = await run(FakeMachine(rate=lambda row: 30.0), tmp_path, "ipc")
     assert result.verdict == "not reproduced"
-    text = "shipping/linux with cores different, map half is 1.00 (1.00 to 1.00); needed 4.3"
+    pool = "tier cooperative, page 4 KiB"
+    text = f"shipping/linux with cores different, map half, {pool} is 1.00 (1.00 to 1.00); needed 4.3"
     assert any(text in note for note in _notes(result))
     assert not any("cores same" in note for note in _notes(result))
 
@@ -232,7 +259,8 @@ async def test_processes_that_are_kept_from_working_measure_nothing(tmp_path: Pa
 async def test_more_invalid_than_valid_trials_make_it_invalid(tmp_path: Path) -> None:
     result = await run(Spoiled("consumer", 100, bytes=5), tmp_path, "ipc")
     assert result.verdict == "invalid"
-    assert any("shipping with cores different, map none has" in note for note in _notes(result))
+    text = "shipping with cores different, map none, tier cooperative, page 4 KiB has"
+    assert any(text in note for note in _notes(result))
 
 
 async def test_a_killed_process_makes_its_trial_invalid_and_is_named(tmp_path: Path) -> None:
