@@ -9,7 +9,7 @@ from types import TracebackType
 
 from agents.errors import AgentError
 from orchestrator.experiments.local.definition import Cell, LocalDefinition
-from orchestrator.experiments.local.plan import LocalPlan
+from orchestrator.experiments.local.plan import POOL_PAGES, LocalPlan
 from orchestrator.experiments.local.trial import LocalTrial, Performed, Place
 from orchestrator.experiments.processes import Died, Processes, TrialFailed
 
@@ -50,6 +50,8 @@ class Copies:
             "target": target,
             "operation_bytes": self._definition.operation_bytes,
         }
+        if cell.system != "linux":
+            params["pages"] = POOL_PAGES
         try:
             # The first one fills caches and allocates what the second one uses.
             for _ in ("warm-up", "measured"):

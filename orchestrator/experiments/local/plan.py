@@ -7,6 +7,11 @@ from dataclasses import dataclass, replace
 from orchestrator.experiments.definitions import Options
 from orchestrator.experiments.plan import TrialPlan
 
+POOL_PAGES = 32768
+"""Of a pool that is no bottleneck of a scene. In a small one frames that come back have no room to wait until
+they are used again, so that the manager is asked for others; and a file is read in shorter pieces while what
+was written waits for the disk."""
+
 
 @dataclass(frozen=True)
 class LocalPlan(TrialPlan):

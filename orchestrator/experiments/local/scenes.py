@@ -9,15 +9,12 @@ from orchestrator.experiments.local.chain import Chain, Part, Row
 from orchestrator.experiments.local.copies import Copies
 from orchestrator.experiments.local.definition import Cell, LocalDefinition
 from orchestrator.experiments.local.frames import frame_bytes, geometry
-from orchestrator.experiments.local.plan import LocalPlan
+from orchestrator.experiments.local.plan import POOL_PAGES, LocalPlan
 from orchestrator.experiments.local.trial import Place, Scene
 
 PAGE_BYTES, LARGE_PAGE_BYTES = 4096, 2 << 20
-POOL_PAGES = 32768
 POOL_FRAMES = 24
-"""A pool has so many pages and holds so many frames at least; its pages are memory of the machine. In a small
-one frames that come back have no room to wait until they are used again, and the manager is asked for
-others."""
+"""A pool holds so many frames at least; its pages are memory of the machine."""
 QUEUE_BYTES = 16 << 20
 """What may wait in a channel, though it were less than `queue_frames`: the most that `linux` gives a socket.
 A queue has one frame at least."""
