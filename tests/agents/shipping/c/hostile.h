@@ -19,7 +19,7 @@
 enum { PREVENTED = 0, DETECTED = 10, POSSIBLE = 11, OURS = 0x11, THEIRS = 0x55, LOOK = 64 };
 
 /* What the victim says after it has looked for a message, and when it is asked how its bytes are. */
-enum { HAS_IT = 'h', NOTHING_CAME = 'n', INTACT = 'i', CHANGED = 'c', SHORT_MS = 20 };
+enum { HAS_IT = 'h', NOTHING_CAME = 'n', INTACT = 'i', CHANGED = 'c', GIVEN = '!', NOT_GIVEN = '-', SHORT_MS = 20 };
 
 static struct {
     pid_t pid;
@@ -88,7 +88,7 @@ static void be_the_victim(int orders, int words)
     uint64_t until = now_ms() + SOON_MS;
     do /* it comes, or the manager has dropped it and says so */
         n = cs_read(fd, BIG, 1, &args, CS_MAPALL);
-    while (n != 1 && !noticed() && now_ms() < until);
+    while (n != 1 && order == GIVEN && !noticed() && now_ms() < until);
     if (n == 1)
         memset(addr, THEIRS, (size_t)size);
     CHECK_EQ(write(words, n == 1 ? (char[]){HAS_IT} : (char[]){NOTHING_CAME}, 1), 1);
@@ -126,13 +126,18 @@ static inline void start_host_and_victim(void)
     signal(SIGBUS, on_fault);
 }
 
-static inline char tell_victim(void)
+static inline char order_victim(char order)
 {
     char answer = CHANGED; /* by what killed it */
     signal(SIGPIPE, SIG_IGN);
-    CHECK(write(victim.to, "!", 1) == 1 || errno == EPIPE);
+    CHECK(write(victim.to, &order, 1) == 1 || errno == EPIPE);
     CHECK(read(victim.from, &answer, 1) >= 0);
     return answer;
+}
+
+static inline char tell_victim(void)
+{
+    return order_victim(GIVEN);
 }
 
 /* The attacker is attached and owns a container of one page, mapped. */
@@ -153,19 +158,23 @@ static inline bool give_it(void)
     return tell_victim() == HAS_IT;
 }
 
-/* `reached`: the attacker saw the victim's bytes. Whether it changed them, the victim says. Everybody else goes on. */
-static inline void end_with(bool got, bool reached)
+static inline void end_as(int outcome)
 {
-    char how = tell_victim();
-    bool counted_it = noticed();
-    int status, outcome = reached || how == CHANGED ? POSSIBLE : !got || counted_it ? DETECTED : PREVENTED;
-    CHECK(got || counted_it);
+    int status;
     CHECK_EQ(waitpid(host.manager, &status, WNOHANG), 0); /* the manager lives */
     end_of(victim.pid);
     end_of(host.manager);
     unlink(host.socket);
     rmdir(host.directory);
     _exit(outcome);
+}
+
+/* `reached`: the attacker saw the victim's bytes. Whether it changed them, the victim says. Everybody else goes on. */
+static inline void end_with(bool got, bool reached)
+{
+    char how = tell_victim();
+    CHECK(got || noticed());
+    end_as(reached || how == CHANGED ? POSSIBLE : noticed() ? DETECTED : PREVENTED);
 }
 
 /* A child that the library does not hear of: in one that it does, it lets go of everything. */
