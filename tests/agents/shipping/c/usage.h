@@ -42,10 +42,11 @@ static inline long private_kb_of(pid_t pid)
     return kb_of(pid, "status", "RssAnon:");
 }
 
-/* Its part of all memory: what n processes share counts as an n-th for each. */
+/* Its part of all memory but the pages of programs and libraries: what n processes share counts as an n-th for each, and how
+ * many run the same library is no matter of the host's. */
 static inline long part_kb_of(pid_t pid)
 {
-    return kb_of(pid, "smaps_rollup", "Pss:");
+    return kb_of(pid, "smaps_rollup", "Pss_Anon:") + kb_of(pid, "smaps_rollup", "Pss_Shmem:");
 }
 
 #endif
