@@ -44,6 +44,8 @@ INVALID: dict[str, Any] = {
     "zorder": 5,
 }
 SIZE_INCHES, PANEL_INCHES, DPI = (8.0, 5.2), 2.6, 150
+LEGEND_BELOW = 4.6
+"""From the last panel down to the legend, in the legend's letters: ticks and the axis' label are between."""
 LOGARITHMIC = 50
 """Where values differ by more than this factor, the axis is logarithmic."""
 
@@ -219,7 +221,8 @@ def _legend(every: Sequence[Axes], systems: list[str]) -> None:
         [shown[label] for label in named],
         named,
         loc="upper center",
-        bbox_to_anchor=(0.5, -0.13),
+        bbox_to_anchor=(0.5, 0),
+        borderaxespad=LEGEND_BELOW,
         ncols=min(len(named), 6),
         columnspacing=1.2,
         frameon=False,
