@@ -17,6 +17,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from agents import huge_pages
 from agents.machine_app import MachineApp
 from agents.machine_builder import Builder, KernelBuilder
 from agents.machine_labs import Labs
@@ -101,7 +102,7 @@ def main(builder: Builder | None = None, workload_command: list[str] | None = No
     run_root = arguments.run_root.absolute()
     socket = (arguments.socket or run_root / "machine.sock").absolute()
     try:
-        with sole_agent(run_root):
+        with sole_agent(run_root), huge_pages.may_be_made(run_root):
             return asyncio.run(
                 serve(
                     socket,

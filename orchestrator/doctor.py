@@ -120,7 +120,7 @@ def machine_checks() -> list[Check]:
             "huge pages",
             huge_pages,
             "pools of 2 MiB pages are made of the processor's own",
-            "pools of 2 MiB pages are made of small ones; /proc/sys/vm/nr_hugepages sets large ones aside",
+            "pools of 2 MiB pages are made of small ones",
         ),
         Check(
             "write revocation",
@@ -281,10 +281,12 @@ def receive_steering() -> str:
 
 
 def huge_pages() -> str:
-    total, free = (int((HUGE_PAGES / name).read_text()) for name in ("nr_hugepages", "free_hugepages"))
+    free = int((HUGE_PAGES / "free_hugepages").read_text())
+    if os.access(HUGE_PAGES / "nr_overcommit_hugepages", os.W_OK):
+        return f"{free} set aside and free; others can be made"
     if free == 0:
-        raise OSError(f"{total} reserved, none free")
-    return f"{free} of {total} free"
+        raise OSError("none set aside and free, and none can be made")
+    return f"{free} set aside and free"
 
 
 def mininet() -> str:

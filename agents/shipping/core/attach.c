@@ -287,6 +287,8 @@ int cs_close(int fd)
     if (e->rest.cid)
         cs_keep((struct cs_spare){e->rest.cid, cs_pages_of(e->rest.cid), 0});
     q.endpoint = e->number;
+    cs_hide_ahead(&e->rx);
+    cs_hide_ahead(&e->back);
     cs_end_path(e);
     forget(e);
     CS_FAULT("close.forgotten");

@@ -117,7 +117,10 @@ static int map_ahead(const struct cs_open *e, int64_t ready, int maxcon)
     bool more = true;
     for (int i = 0; more && i < maxcon && i < ready; i++) {
         struct cs_desc d = i == 0 && e->rest.cid ? e->rest : cs_ring_peek(&e->rx, used++);
-        int err = cs_cid_page(d.cid) < cs_self.pages ? cs_map_one(d.cid) : -EPROTO;
+        if (cs_cid_page(d.cid) >= cs_self.pages)
+            return -EPROTO;
+        cs_comes_from(d.cid, e);
+        int err = cs_map_one(d.cid);
         if (err < 0)
             return err;
         more = d.flags & CS_DESC_MORE;

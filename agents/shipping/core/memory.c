@@ -34,13 +34,18 @@ int cs_disown(int count, const int *cids)
     return 0;
 }
 
+void cs_comes_from(uint32_t cid, const struct cs_open *e)
+{
+    cs_self.from[cs_cid_page(cid)] = e->channel ? (uint8_t)(e - cs_self.open + 1) : 0;
+}
+
 void cs_own(const struct cs_desc *d, const struct cs_open *e)
 {
     uint32_t page = cs_cid_page(d->cid);
     cs_self.owned[page] = d->cid;
     if (cs_self.extent)
         cs_self.extent[page] = (struct cs_extent){d->off, d->off + d->len};
-    cs_self.from[page] = e->channel ? (uint8_t)(e - cs_self.open + 1) : 0;
+    cs_comes_from(d->cid, e);
 }
 
 void cs_end_path(const struct cs_open *e)

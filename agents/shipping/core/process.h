@@ -115,6 +115,8 @@ int64_t cs_mine(int cid);
 int cs_disown(int count, const int *cids);
 /* It came from the manager through this endpoint: it is ours from now on. */
 void cs_own(const struct cs_desc *d, const struct cs_open *e);
+/* As cs_own notes it: where it goes when it is free, and what will be wanted after it. */
+void cs_comes_from(uint32_t cid, const struct cs_open *e);
 /* What came from this channel goes back to nobody: its place may be another one's soon. */
 void cs_end_path(const struct cs_open *e);
 /* A free container is kept for the next cs_alloc of its size; if there are too many, the oldest go back. */
@@ -131,6 +133,8 @@ int cs_show(uint32_t cid);
 void cs_zero_edges(uint32_t cid);
 /* It leaves us, where not all of the pool is mapped. */
 void cs_hide(uint32_t cid);
+/* The same for what was mapped ahead and is still in this ring, which nobody will look at again. */
+void cs_hide_ahead(const struct cs_ring *r);
 
 /* file.c: the manager reads ahead of cs_read in containers of so many bytes */
 int cs_file_ask(struct cs_open *e, int size, int options);

@@ -13,6 +13,7 @@
 #define CS_RECYCLE_SHARE 4
 #define CS_CHANNEL_NAME 64
 #define CS_MAP_BATCH 64 /* pages */
+#define CS_MAP_AHEAD 7 /* containers beside the one that is wanted now */
 #define CS_CHANNEL_PARTS 64 /* containers in one message of a channel, or of a file */
 #define CS_FILE_QUEUE 64
 #define CS_FILE_MOST (1 << 20) /* bytes that one read of a file gives */
@@ -71,6 +72,8 @@ struct cs_request {
         } free;
         struct {
             uint32_t cid, from; /* page of the container */
+            uint32_t count;     /* of others, to be mapped whole if they can be in the same answer */
+            uint32_t others[CS_MAP_AHEAD];
         } map;
         uint64_t base; /* shield: where the pool is mapped; its userfaultfd comes with the request */
     };
@@ -78,14 +81,17 @@ struct cs_request {
 
 /* ATTACH sends the table (read-only), the manager's doorbell and, except in the strict tier, the pool; every OPEN the
  * rings' memory and the process's doorbell; VIEW the frame buffer's memory. CUT names the rest in `allocated`. MAP, in the
- * tiers that are not cooperative, says how many pages were granted, and in the strict one sends a descriptor of each. */
+ * tiers that are not cooperative, says how many pages were granted, and in the strict one sends a descriptor of each, those
+ * of the others after the first one's. */
 struct cs_reply {
     int32_t error; /* 0 or -errno */
     union {
         struct {
             uint32_t pool_pages, page_shift, protection, zeroing, no_recycling;
         };
-        uint32_t granted;
+        struct {
+            uint32_t granted, others; /* pages of the first one; how many of the others, in their order */
+        };
         struct {
             uint32_t endpoint, rx_capacity, tx_capacity, back_capacity; /* 0: no such ring */
             uint32_t how; /* of a file: enum cs_file_how */

@@ -13,6 +13,8 @@ from orchestrator.experiments.local.plan import POOL_PAGES, LocalPlan
 from orchestrator.experiments.local.trial import Place, Scene
 
 PAGE_BYTES, LARGE_PAGE_BYTES = 4096, 2 << 20
+POOL_QUEUES = 4
+"""So many queues of operations fit into a pool: those written, delivered, given back, and on their way to be used again."""
 POOL_FRAMES = 24
 """A pool holds so many frames at least; its pages are memory of the machine."""
 QUEUE_BYTES = 16 << 20
@@ -24,16 +26,20 @@ def ipc(definition: LocalDefinition, cell: Cell, plan: LocalPlan, channel: str) 
     """Figure 4: a producer and a consumer. A system is `writer-to-reader`, or one name for both."""
     writer, _, reader = cell.system.partition("-to-")
     large = cell.factors["page"] == "2 MiB"
+    page = LARGE_PAGE_BYTES if large else PAGE_BYTES
+    size = LARGE_PAGE_BYTES if large else definition.operation_bytes
+    queue = plan.queue_large if large else plan.queue_operations
     params = {
         "channel": channel,
-        "operation_bytes": LARGE_PAGE_BYTES if large else definition.operation_bytes,
-        "queue_operations": plan.queue_large if large else plan.queue_operations,
+        "operation_bytes": size,
+        "queue_operations": queue,
         "map": cell.factors["map"],
         **_interval(plan),
     }
     if cell.system != "linux":
         params["protection"] = cell.factors["tier"]
-        params["page_bytes"] = LARGE_PAGE_BYTES if large else PAGE_BYTES
+        params["page_bytes"] = page
+        params["pages"] = POOL_QUEUES * queue * size // page
     return Row(
         [
             Part("producer", "producer", writer, params),

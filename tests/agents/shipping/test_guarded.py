@@ -5,7 +5,7 @@ import pytest
 from agents.workload import PROTECTIONS
 from tests.agents.shipping.programs import CORE, MEMORY, NET, Workshop, behaviours, run
 
-OPTIONS = {"test_guarded": ["-Wl,--wrap=clock_gettime"], "test_large_pages": []}
+OPTIONS = {"test_guarded": ["-Wl,--wrap=clock_gettime"], "test_large_pages": [], "test_map_ahead": []}
 TESTS = [(program, test) for program in OPTIONS for test in behaviours(program)]
 
 
