@@ -264,8 +264,8 @@ static int attach(struct cs_manager *m, uint32_t process, struct cs_reply *reply
     return cs_duplicate(fds, ours, m->pool.data_fd < 0 ? 2 : 3);
 }
 
-/* The container's owner wants to see it, and soon some others: in the same answer, as far as they have room in it. What is
- * wrong with one of those is said when it is asked for by itself. */
+/* The container's owner wants to see it, and soon some others: in the same answer, as far as they have room in it and need no
+ * zeroing, which may never be wanted. What is wrong with one of those is said when it is asked for by itself. */
 static int map(struct cs_manager *m, uint32_t process, const struct cs_request *q, struct cs_reply *reply, int *fds)
 {
     const uint16_t owner = (uint16_t)(process + 1);
@@ -280,7 +280,8 @@ static int map(struct cs_manager *m, uint32_t process, const struct cs_request *
     reply->granted = (uint32_t)granted;
     while (reply->others < q->map.count && reply->others < CS_MAP_AHEAD) {
         page = cs_pool_check(&m->pool, q->map.others[reply->others], 0, 0, owner);
-        if (page < 0 || m->pool.shared->table[page].pages > (uint32_t)(CS_MAP_BATCH - granted))
+        if (page < 0 || m->pool.shared->table[page].pages > (uint32_t)(CS_MAP_BATCH - granted) ||
+            !cs_guard_shows_all(&m->pool, (uint32_t)page))
             break;
         int more = cs_guard_grant(&m->pool, (uint32_t)page, 0, owner, fds + granted);
         if (more < 0)

@@ -64,18 +64,14 @@ static void add_ring(struct cs_request *q, const struct cs_ring *r, uint32_t pag
         add_ahead(q, cs_ring_peek(r, (uint32_t)i).cid, pages);
 }
 
-/* What else is ours, of that size, and likely to be wanted: what waits behind it to be read, or, of one that we allocated, what we
- * would be given next. One request for all: the way to the manager and back costs more than to map one. */
+/* What else is ours, of that size, and likely to be wanted: what waits behind it to be read, or, where it was allocated, what came
+ * back to be used again. One request for all: the way to the manager and back costs more than to map one. */
 static void look_ahead(struct cs_request *q, uint32_t pages)
 {
     uint8_t from = cs_self.from[cs_cid_page(q->map.cid)];
-    if (from) {
+    if (from)
         add_ring(q, &cs_self.open[from - 1].rx, pages);
-        return;
-    }
-    for (uint32_t i = cs_self.spares; i-- > 0;)
-        add_ahead(q, cs_self.spare[i].cid, pages);
-    for (uint32_t i = 0; i < cs_self.opened; i++)
+    for (uint32_t i = 0; !from && i < cs_self.opened; i++)
         if (cs_self.open[i].fd >= 0)
             add_ring(q, &cs_self.open[i].back, pages);
 }

@@ -98,6 +98,15 @@ int cs_guard_grant(struct cs_pool *p, uint32_t page, uint32_t from, uint16_t own
     return err < 0 ? err : (int)pages;
 }
 
+bool cs_guard_shows_all(const struct cs_pool *p, uint32_t page)
+{
+    const struct cs_page_guard *s = &p->guard->page[page];
+    for (uint32_t i = 0; i < p->shared->table[page].pages; i++)
+        if (s[i].from > 0 || s[i].to < cs_page_bytes(p))
+            return false;
+    return true;
+}
+
 bool cs_guard_revoke(struct cs_pool *p, uint32_t page, uint32_t pages)
 {
     struct cs_guard *g = p->guard;

@@ -32,6 +32,8 @@ int cs_guard_adopt(struct cs_pool *p, uint16_t owner, int userfault, uint64_t ba
 /* Let the owner map its container from that page of it on: its bytes that are nobody's to see are zero. Returns the
  * pages granted, all that are left of them or CS_MAP_BATCH, or -errno. Strict: fds gets a descriptor for each. */
 int cs_guard_grant(struct cs_pool *p, uint32_t page, uint32_t from, uint16_t owner, int *fds);
+/* May the container's owner see all of it, so that nothing is zeroed when it is mapped? */
+bool cs_guard_shows_all(const struct cs_pool *p, uint32_t page);
 /* Nobody can write (strict: nor read) these pages any more, but the manager. False: of some it could not be had. */
 bool cs_guard_revoke(struct cs_pool *p, uint32_t page, uint32_t pages);
 /* From whom the page could not be taken; 0: nobody. */
