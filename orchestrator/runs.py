@@ -1,4 +1,4 @@
-"""The runs: queued, executed one at a time, cancelled, and cleaned up after whatever happens.
+"""The runs: queued, executed one at a time, paused, cancelled, and cleaned up after whatever happens.
 
 One at a time because two measurements on one machine void each other.
 """
@@ -16,7 +16,7 @@ from agents.client import Machine
 from agents.errors import Problem
 from orchestrator.events import EventBus
 from orchestrator.labs import Labs, MachineSource
-from orchestrator.store import Run, Store, StoreError, new_run_id, now
+from orchestrator.store import CAN_GO_ON, Run, Store, StoreError, new_run_id, now
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +32,15 @@ class Engine(Protocol):
         such experiment."""
         ...
 
+    def estimate(self, experiment: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        """How much a run will be: {"combinations", "trials", "seconds"}. Raises Problem 422 as `topology`."""
+        ...
+
     def execute(
         self, machine: Machine, lab: str, run: Run, directory: Path, report: Report
     ) -> Awaitable[str]:
-        """Execute in a deployed lab, write the files of the run, and return the verdict."""
+        """Execute in a deployed lab, write the files of the run, and return the verdict. What a run of this
+        id has done before, as far as `directory` knows of it, is not done again."""
         ...
 
 
@@ -115,6 +120,40 @@ class Runs:
         self.interrupt("cancelled", "cancelled on request")
         return run
 
+    async def pause(self, run_id: str) -> Run:
+        """Begin to stop a run that shall go on later. Raises Problem 404, or 409 once it has ended."""
+        run = await self.find(run_id)
+        if run.id in self._queue:
+            return await self._end(self._queue.pop(run.id), "paused", "paused before it began")
+        if run is not self._current:
+            raise Problem(409, f"the run {run_id} is not under way: it is {run.state}", "run")
+        self.interrupt("paused", "paused on request")
+        return run
+
+    async def resume(self, run_id: str) -> Run:
+        """Queue a run again that stopped without a result; its finished trials are not done again.
+
+        Raises Problem 404, 409 when it has a result or is under way, 422 and 503 as `submit`.
+        """
+        run = await self.find(run_id)
+        if run.state not in CAN_GO_ON:
+            *most, last = CAN_GO_ON
+            detail = f"the run {run_id} is {run.state}; runs that are {', '.join(most)} or {last} can go on"
+            raise Problem(409, detail, "run")
+        self._engine.topology(run.experiment, run.options)
+        if run.lab is not None and not _has_own_lab(run):
+            self._labs.ready(run.lab)
+        if self._closing:
+            raise Problem(503, "the orchestrator is stopping")
+        run = replace(run, state="queued", message="", verdict=None, finished=None)
+        await self._store.update(run)
+        if run.id not in self._queue and (self._current is None or self._current.id != run.id):
+            # Else somebody else was as quick.
+            self._queue[run.id] = run
+            self._tell(run)
+            self._wanted.set()
+        return run
+
     def interrupt(self, state: str, message: str) -> None:
         """Stop the run under way, if any; it ends in `state` once it has cleaned up."""
         if self._current is not None and self._interruption is None:
@@ -144,8 +183,8 @@ class Runs:
     async def _execute(self, run: Run) -> None:
         self._idle.clear()
         self._interruption, self._progress = None, None
-        own_lab = run.lab is None
-        lab = run.lab or f"{run.experiment}-{run.id.rpartition('-')[2]}"
+        own_lab = _has_own_lab(run)
+        lab = run.lab or _own_lab(run)
         self._current = run = replace(run, state="running", started=now(), lab=lab)
         self._tell(run)
         state, message, verdict = "failed", "", None
@@ -228,6 +267,15 @@ class Runs:
     def _tell(self, run: Run) -> None:
         data = {"run": run.id, "state": run.state, "message": run.message, "verdict": run.verdict}
         self._events.publish("run", data, run=run.id)
+
+
+def _own_lab(run: Run) -> str:
+    """The name of the lab that a run deploys for itself; no longer than a name may be."""
+    return f"{run.experiment[:24]}-{run.id.rpartition('-')[2]}"
+
+
+def _has_own_lab(run: Run) -> bool:
+    return run.lab in (None, _own_lab(run))
 
 
 async def settle(task: asyncio.Task[Any]) -> None:

@@ -10,7 +10,7 @@ from topologies.chain import chain_from
 
 async def resolve(given: str | dict[str, Any]) -> dict[str, Any]:
     """The topology asked for, checked and complete. Raises Problem 422 naming every place at fault."""
-    return await asyncio.to_thread(_resolve, given)
+    return await asyncio.to_thread(checked, given)
 
 
 async def shipped_topologies() -> list[dict[str, Any]]:
@@ -29,7 +29,8 @@ def as_json(topology: Topology) -> dict[str, Any]:
     return topology.model_dump(mode="json")
 
 
-def _resolve(given: str | dict[str, Any]) -> dict[str, Any]:
+def checked(given: str | dict[str, Any], place: str = "topology") -> dict[str, Any]:
+    """The same at once; `place` is where the request has it."""
     known = shipped()
     try:
         if isinstance(given, dict):
@@ -40,12 +41,10 @@ def _resolve(given: str | dict[str, Any]) -> dict[str, Any]:
             return as_json(load_topology(known[given]))
     except TopologyError as error:
         faults = [
-            {**problem, "place": f"topology.{problem['place']}".rstrip(".")} for problem in error.problems
+            {**problem, "place": f"{place}.{problem['place']}".rstrip(".")} for problem in error.problems
         ]
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         detail = f"{faults[0]['place']}: {faults[0]['message']}{more}"
         raise Problem(422, detail, str(faults[0]["place"]), faults) from None
     names = ", ".join([*known, "chain,N"])
-    raise Problem(
-        422, f"topology: there is no shipped topology {given[:60]!r}; there are {names}", "topology"
-    )
+    raise Problem(422, f"{place}: there is no shipped topology {given[:60]!r}; there are {names}", place)

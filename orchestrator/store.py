@@ -20,6 +20,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 ENDED = ("done", "invalid", "failed", "cancelled")
+CAN_GO_ON = ("paused", "interrupted", "failed", "cancelled")
+"""States of runs that have stopped without a result."""
 SCHEMA_VERSION = 1
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -55,7 +57,7 @@ class Run:
 
     @property
     def ended(self) -> bool:
-        """True once the state will not change any more."""
+        """True once the state will not change any more, unless it is told to go on."""
         return self.state in ENDED
 
 
@@ -81,7 +83,7 @@ class Store:
 
     @classmethod
     async def open(cls, state: Path) -> "Store":
-        """Open or create the index, and mark runs that a dead orchestrator left behind as failed."""
+        """Open or create the index, and mark runs that a dead orchestrator left behind as interrupted."""
         store = cls(state)
         try:
             await store._do(store._open)
@@ -170,7 +172,7 @@ class Store:
             database.execute(SCHEMA)
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             database.execute(
-                "UPDATE runs SET state = 'failed', message = 'interrupted: the orchestrator died', "
+                "UPDATE runs SET state = 'interrupted', message = 'interrupted: the orchestrator died', "
                 "finished = ? WHERE state IN ('queued', 'running')",
                 (now(),),
             )

@@ -6,14 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from topologies.model import Topology
 
 SCHEMA_FILE = Path(__file__).with_name("schema.json")
 
 
-def schema_text() -> str:
-    """The schema as it is published, with a final newline."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Topology.model_json_schema()}
+def schema_text(model: type[BaseModel] = Topology) -> str:
+    """The schema of a model as it is published, with a final newline."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
     _close(schema)
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.forwarding.raw import RawForwarder, Way
-from orchestrator.experiments.drops import interface
 from orchestrator.experiments.snapshots import quiet
+from orchestrator.experiments.way import interface
 from orchestrator.experiments.workloads import Setting, Target, Workloads
 
 SHIPPING, FRAMES, RAW = SYSTEMS = ("shipping", "shipping-frames", "raw")
@@ -73,19 +73,20 @@ async def run_trial(target: Target, way: Way, program: Path, system: str, load: 
     """Measures one system. Raises TrialFailed, RawError or AgentError; whatever ran is stopped by then."""
     # Neither shaped nor on a budget: the CPU that the hogs leave is the limit.
     setting = Setting(None, load.offered * load.size * 8 / 1e6, None, PERIOD_US, load.queue_datagrams)
+    case = target.case(setting, SHIPPING, load.hogs, segmentation=system == SHIPPING)
     await quiet(target)
     async with AsyncExitStack() as stack:
-        workloads = await stack.enter_async_context(Workloads(target))
+        workloads = await stack.enter_async_context(Workloads(target, case))
         sink = await workloads.sink(flow)
         if system == RAW:
             raw = RawForwarder(program, way, load.queue_datagrams)
             stack.push_async_callback(raw.kill)
             await raw.ready()
         else:
-            forwarder = await workloads.forwarder(setting, SHIPPING, segmentation=system == SHIPPING)
+            forwarder = await workloads.forwarder()
         stack.push_async_callback(target.set_hogs, 0)
         await target.set_hogs(load.hogs)
-        source = await workloads.source(setting, flow, WARMUP_S, load.seconds + TAIL_S)
+        source = await workloads.source(flow, WARMUP_S, load.seconds + TAIL_S)
         await asyncio.sleep(WARMUP_S)
         before = await _look(target)
         await asyncio.sleep(load.seconds)
@@ -118,8 +119,8 @@ async def _look(target: Target) -> Look:
     )
     return Look(
         (ns + time.monotonic_ns()) // 2,
-        _out(network, target.ring_in.sender),
-        _out(network, target.ring_out.sender),
+        _out(network, target.way.wires[0].sender),
+        _out(network, target.way.wires[1].sender),
         middle["cpu.io_usec"],
     )
 

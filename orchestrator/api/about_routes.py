@@ -1,5 +1,6 @@
 """What there is: experiments, systems, topologies, machines, health, and where Prometheus finds the hosts."""
 
+import asyncio
 import os
 
 from aiohttp import web
@@ -7,6 +8,7 @@ from aiohttp import web
 from orchestrator import VERSION
 from orchestrator.api import models
 from orchestrator.api.routing import reply
+from orchestrator.experiments.own import SCHEMA_FILE
 from orchestrator.services import CATALOGUE, LABS, MACHINE, RUNS, STATE
 from orchestrator.shipped import shipped_topologies
 
@@ -15,6 +17,12 @@ async def list_experiments(request: web.Request) -> web.Response:
     """All experiments, with what was published."""
     known = [models.ExperimentView(**entry) for entry in request.app[CATALOGUE].experiments()]
     return reply(models.ExperimentList(experiments=known))
+
+
+async def get_experiment_schema(request: web.Request) -> web.Response:
+    """The JSON Schema of an experiment that a user writes."""
+    body = await asyncio.to_thread(SCHEMA_FILE.read_bytes)
+    return web.Response(body=body, content_type="application/schema+json")
 
 
 async def list_systems(request: web.Request) -> web.Response:

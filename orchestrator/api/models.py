@@ -2,16 +2,21 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 NAME_PATTERN = r"^[a-z][a-z0-9-]{0,30}$"
 RUN_PATTERN = r"^[0-9]{8}-[0-9]{6}-[0-9a-f]{6}$"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, description="lower-case letter, then letters, digits, '-'")]
 LabState = Literal["deploying", "ready", "failed", "destroying"]
-RunState = Literal["queued", "running", "done", "invalid", "failed", "cancelled"]
+RunState = Literal["queued", "running", "paused", "interrupted", "done", "invalid", "failed", "cancelled"]
 Profile = Literal["period", "scaled", "modern"]
 Rate = Annotated[float, Field(ge=1, le=10_000, allow_inf_nan=False, description="Mb/s, 1 to 10000")]
+
+
+def _name_or_document(value: Any) -> str:
+    # As pydantic itself would name the type in the place of an error.
+    return "dict[str,any]" if isinstance(value, dict) else "str"
 
 
 class Model(BaseModel):
@@ -134,7 +139,15 @@ class ExecView(Model):
 class RunRequest(Model):
     """Execute an experiment. Without `lab` the run deploys its own and destroys it at the end."""
 
-    experiment: Annotated[str, Field(min_length=1, max_length=64)]
+    experiment: Annotated[
+        Annotated[str, Field(min_length=1, max_length=64), Tag("str")]
+        | Annotated[dict[str, Any], Tag("dict[str,any]")],
+        Discriminator(_name_or_document),
+        Field(
+            description="a shipped experiment's name ('fddi'), or an experiment of one's own, whose JSON "
+            "Schema is served at /api/v1/experiments/schema"
+        ),
+    ]
     lab: Name | None = None
     profile: Profile = "period"
     trials: (
@@ -144,6 +157,7 @@ class RunRequest(Model):
     seed: Annotated[int, Field(ge=0, le=2**53 - 1, description="of everything random in the run")] | None = (
         None
     )
+    dry_run: Annotated[bool, Field(description="check it, and say how long it will take")] = False
 
 
 class Progress(Model):

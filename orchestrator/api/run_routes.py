@@ -7,10 +7,10 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from agents.errors import Problem
-from orchestrator.api import models
+from orchestrator.api import experiment_models, models
 from orchestrator.api.problems import read_body, validated
 from orchestrator.api.routing import reply
-from orchestrator.services import RUNS, STORE
+from orchestrator.services import CATALOGUE, RUNS, STORE
 from orchestrator.store import Run
 
 
@@ -54,10 +54,20 @@ async def list_runs(request: web.Request) -> web.Response:
 
 
 async def create_run(request: web.Request) -> web.Response:
-    """Queue a run of an experiment."""
+    """Queue a run of an experiment, or say with `dry_run` how long it will take."""
     body = await read_body(request, models.RunRequest)
-    options = body.model_dump(exclude={"experiment", "lab"})
-    run = await request.app[RUNS].submit(body.experiment, body.lab, options)
+    options = body.model_dump(exclude={"experiment", "lab", "dry_run"})
+    if isinstance(body.experiment, str):
+        name = body.experiment
+    else:
+        if "profile" in body.model_fields_set:
+            raise Problem(422, "profile: only a shipped experiment has profiles", "profile")
+        name = str(body.experiment.get("name"))
+        options["document"] = body.experiment
+    if body.dry_run:
+        found = request.app[CATALOGUE].estimate(name, options)
+        return reply(experiment_models.EstimateView(experiment=name, **found))
+    run = await request.app[RUNS].submit(name, body.lab, options)
     return reply(run_view(request, run), 202, location(run))
 
 
@@ -69,6 +79,18 @@ async def get_run(request: web.Request) -> web.Response:
 async def cancel_run(request: web.Request) -> web.Response:
     """Cancel a run; it has ended once it has cleaned up."""
     run = await request.app[RUNS].cancel(request.match_info["run"])
+    return reply(run_view(request, run), 202, location(run))
+
+
+async def pause_run(request: web.Request) -> web.Response:
+    """Stop a run so that it can go on later; it is paused once it has cleaned up."""
+    run = await request.app[RUNS].pause(request.match_info["run"])
+    return reply(run_view(request, run), 202, location(run))
+
+
+async def resume_run(request: web.Request) -> web.Response:
+    """Let a run go on that stopped without a result; finished trials are not done again."""
+    run = await request.app[RUNS].resume(request.match_info["run"])
     return reply(run_view(request, run), 202, location(run))
 
 

@@ -1,6 +1,6 @@
 """The rows: everything the API can do."""
 
-from orchestrator.api import about_routes, event_routes, lab_routes, models, run_routes
+from orchestrator.api import about_routes, event_routes, experiment_models, lab_routes, models, run_routes
 from orchestrator.api.routing import Media, Route
 
 BASE = "/api/v1"
@@ -15,6 +15,12 @@ ROUTES = (
     Route("GET", f"{BASE}/systems", about_routes.list_systems, {200: models.SystemList}),
     Route("GET", f"{BASE}/topologies", about_routes.list_topologies, {200: models.TopologyList}),
     Route("GET", f"{BASE}/experiments", about_routes.list_experiments, {200: models.ExperimentList}),
+    Route(
+        "GET",
+        f"{BASE}/experiments/schema",
+        about_routes.get_experiment_schema,
+        {200: Media("application/schema+json", "JSON Schema of an experiment of one's own")},
+    ),
     Route("GET", f"{BASE}/labs", lab_routes.list_labs, {200: models.LabList}),
     Route(
         "POST",
@@ -70,12 +76,20 @@ ROUTES = (
         "POST",
         f"{BASE}/runs",
         run_routes.create_run,
-        {202: models.RunView},
+        {200: experiment_models.EstimateView, 202: models.RunView},
         problems=(404, 409, 413, 415, 422, 503, 507),
         body=models.RunRequest,
     ),
     Route("GET", RUN, run_routes.get_run, {200: models.RunView}, problems=(404,)),
     Route("DELETE", RUN, run_routes.cancel_run, {202: models.RunView}, problems=(404, 409)),
+    Route("POST", f"{RUN}/pause", run_routes.pause_run, {202: models.RunView}, problems=(404, 409)),
+    Route(
+        "POST",
+        f"{RUN}/resume",
+        run_routes.resume_run,
+        {202: models.RunView},
+        problems=(404, 409, 422, 503, 507),
+    ),
     Route(
         "GET",
         f"{RUN}/trials",

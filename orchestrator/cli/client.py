@@ -26,6 +26,7 @@ class ProblemReply(Failure):
         super().__init__("\n".join(lines), USAGE if status in (400, 413, 415, 422) else FAILED)
         self.status = status
         self.field = body.get("field")
+        self.problems: list[dict[str, Any]] = problems
 
 
 class ServerGone(Failure):

@@ -10,18 +10,22 @@ from orchestrator.cli.interrupt import Interrupted, interrupts
 from orchestrator.cli.private import PrivateServer
 from orchestrator.cli.progress import progress
 
-ENDED = ("done", "invalid", "failed", "cancelled")
+STOPPED = ("failed", "cancelled", "paused", "interrupted")
+ENDED = ("done", "invalid", *STOPPED)
 CANCEL_S = 60.0
 
 Json = dict[str, Any]
 
 
-def execute(server: Server, private: PrivateServer | None, request: Json) -> Json:
-    """Execute a run and return how it ended. Raises Failure; on Interrupted it is cancelled and clean."""
+def execute(
+    server: Server, private: PrivateServer | None, request: Json | None, path: str = "/api/v1/runs"
+) -> Json:
+    """Execute the run that `request` to `path` starts, and return how it ended. Raises Failure; on
+    Interrupted it is cancelled and clean."""
     run: Json | None = None
     try:
         with interrupts.deferred():
-            run = server.request("POST", "/api/v1/runs", request)
+            run = server.request("POST", path, request)
         assert run is not None
         with progress() as shown:
             return _until_ended(server, private, run["id"], shown.show)
@@ -37,9 +41,12 @@ def execute(server: Server, private: PrivateServer | None, request: Json) -> Jso
 
 
 def outcome(run: Json) -> None:
-    """Raise Failure for a run that failed or was cancelled by somebody."""
-    if run["state"] in ("failed", "cancelled"):
-        raise Failure(f"the run {run['id']} {run['state']}: {run['message']}".replace(" cancelled: c", " c"))
+    """Raise Failure for a run that failed, or that somebody has stopped."""
+    if run["state"] in STOPPED:
+        said = run["message"]
+        # What a message begins with need not be said before it.
+        what = said if said.startswith(run["state"]) else f"{run['state']}: {said}"
+        raise Failure(f"the run {run['id']} {what}")
 
 
 def _until_ended(server: Server, private: PrivateServer | None, run_id: str, show: Any) -> Json:
@@ -48,7 +55,7 @@ def _until_ended(server: Server, private: PrivateServer | None, run_id: str, sho
             for kind, data in server.events(run_id):
                 if kind == "progress":
                     show(data)
-                elif kind == "run" and data["state"] in ("failed", "cancelled"):
+                elif kind == "run" and data["state"] in STOPPED:
                     return {
                         **data,
                         "id": run_id,

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 Json = dict[str, Any]
-COLOURS = {"reproduced": "green", "not reproduced": "yellow", "invalid": "red"}
+COLOURS = {"reproduced": "green", "measured": "green", "not reproduced": "yellow", "invalid": "red"}
 
 
 def console() -> Console:
@@ -67,8 +67,9 @@ def _rows(rows: list[Json], units: list[str]) -> RenderableType:
     several = len(units) > 1
     invalid = any(row.get("invalid_trials") for row in rows)
     losses = any(row.get("loss") is not None for row in rows)
+    published = _published(rows)
     columns = [
-        ">paper",
+        *([">paper"] if published else []),
         ">measured [95 %]",
         *([">loss"] if losses else []),
         *([">invalid"] if invalid else []),
@@ -78,7 +79,7 @@ def _rows(rows: list[Json], units: list[str]) -> RenderableType:
     for row in rows:
         loss = row.get("loss")
         cells = [
-            number(row.get("published")),
+            *([number(row.get("published"))] if published else []),
             with_interval(row.get("median"), row.get("ci95")),
             *(["-" if loss is None else f"{100 * loss:.1f} %"] if losses else []),
             *([f"{row.get('invalid_trials', 0)}/{row['trials']}"] if invalid else []),
@@ -89,15 +90,24 @@ def _rows(rows: list[Json], units: list[str]) -> RenderableType:
 
 
 def _ratios(ratios: list[Json]) -> RenderableType:
+    published = _published(ratios)
     lines = [
         (
             f"{row['of']} / {row['to']}",
             row["factors"],
-            [number(row.get("published")), with_interval(row.get("median"), row.get("ci95"))],
+            [
+                *([number(row.get("published"))] if published else []),
+                with_interval(row.get("median"), row.get("ci95")),
+            ],
         )
         for row in ratios
     ]
-    return _sections("ratio", [">paper", ">measured [95 %]"], lines)
+    return _sections("ratio", [*([">paper"] if published else []), ">measured [95 %]"], lines)
+
+
+def _published(rows: list[Json]) -> bool:
+    """Whether there is anything to show beside what was measured."""
+    return any(row.get("published") is not None for row in rows)
 
 
 def _sections(first: str, columns: list[str], lines: list[tuple[str, Json, list[str]]]) -> RenderableType:

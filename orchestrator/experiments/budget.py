@@ -31,7 +31,6 @@ class BudgetSearch:
         self._hogs = -1
         self._forwarder = ""
         self._others: tuple[str, ...] = ()
-        self._workloads = Workloads(target)
         self._base = Setting(
             ring_mbps=self._definition.ring_mbps,
             offered_mbps=self._definition.offered_mbps,
@@ -41,6 +40,7 @@ class BudgetSearch:
                 self._definition.offered_mbps, self._definition.datagram_bytes
             ),
         )
+        self._workloads = Workloads(target, target.case(self._base, self._definition.claim.to, 0))
 
     async def find(self) -> Calibration:
         """Searches, and returns the best budget. Raises TrialFailed and AgentError."""
@@ -50,9 +50,9 @@ class BudgetSearch:
         await self._target.set_hogs(0)
         async with self._workloads as workloads:
             sink = await workloads.sink(flow)
-            self._forwarder = await workloads.forwarder(self._base, self._definition.claim.to)
+            self._forwarder = await workloads.forwarder()
             # Long enough for every point; it is stopped when all are measured.
-            source = await workloads.source(self._base, flow, 0.0, 20 + 4 * self._total * self._step_s())
+            source = await workloads.source(flow, 0.0, 20 + 4 * self._total * self._step_s())
             self._others = (sink, source)
             near = await self._near()
             quotas = {self._quota(near * factor) for factor in self._plan.budget_around}

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Profile = Literal["period", "scaled", "modern"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Level = str | int
+Level = str | int | float
 """What a factor is set to."""
 Hogs = Annotated[int, Field(ge=0, le=64)]
 D = TypeVar("D", bound="Strict")

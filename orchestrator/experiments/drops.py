@@ -9,12 +9,12 @@ other end's `rx_dropped`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.experiments.books import Passage
-from orchestrator.experiments.definitions import DataPath
+from orchestrator.experiments.way import Way, Wire, managers_label
 
 Counts = Mapping[str, int]
 HEADERS = 14 + 20 + 8
@@ -23,104 +23,66 @@ ARP_FRAME = 42
 """Bytes of an ARP frame on a veth, where nothing is padded."""
 
 AFTER_WRITE = ("send", "descriptor", "big")
-"""A manager's drop whose name has one of these words hit a datagram that the forwarder had written."""
+"""A manager's drop whose name has one of these words hit a datagram that its process had written."""
 STRANGERS = ("not_ip", "not_udp", "not_for_us")
 """What a manager refused under these names was never a datagram of ours."""
+NO_ROOM = "drop_endpoint_queue"
+"""What a manager calls a datagram whose receiver had no room for more."""
 
 
 @dataclass(frozen=True)
-class Wire:
-    """One network as a datagram crosses it: the sending and receiving host's interface, and the network's
-    devices."""
+class Part:
+    """What one workload of the way counted, its drops among it, and its manager; {} where it has none."""
 
-    network: str
-    sender: str
-    sender_port: str
-    receiver: str
-    receiver_port: str
+    counted: Mapping[str, Any]
+    manager: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """The increase of every counter over a trial, and the final states of its workloads.
+    """The increase of every counter over a trial, and what its workloads counted, in the order of the way.
 
-    `network` are the lab's counters, `hosts` those of each host; `forwarder` and `manager` hold results or
-    drops; a host without a manager has an empty one.
+    `network` are the lab's counters, `hosts` those of each host.
     """
 
     network: Counts
     hosts: Mapping[str, Counts]
-    sent: int
-    received: int
-    sink: Mapping[str, Any]
-    forwarder: Mapping[str, Any]
-    manager: Mapping[str, Any]
+    parts: Sequence[Part]
 
 
-def interface(record: Mapping[str, Any], host: str, network: str) -> Mapping[str, Any]:
-    """A host's interface on a network, from the lab's record. Raises LookupError."""
-    for found in record["hosts"][host]["interfaces"]:
-        if found["network"] == network:
-            return dict(found)
-    raise LookupError(f"host {host} has no interface on network {network}")
-
-
-def wires(record: Mapping[str, Any], path: DataPath) -> tuple[Wire, Wire]:
-    """Both networks of the path in the deployed lab."""
-
-    def wire(network: str, sender: str, receiver: str) -> Wire:
-        if network not in record["networks"]:
-            raise LookupError(f"there is no network {network}")
-        out, into = interface(record, sender, network), interface(record, receiver, network)
-        return Wire(
-            network=network,
-            sender=f"{sender}.{out['name']}",
-            sender_port=f"{network}.{out['peer']}",
-            receiver=f"{receiver}.{into['name']}",
-            receiver_port=f"{network}.{into['peer']}",
+def passages(seen: Seen, way: Way) -> list[Passage]:
+    """The segments of the way with the drops named in each: every leg, and every forwarder between two."""
+    found: list[Passage] = []
+    for at, leg in enumerate(way.legs):
+        sender, receiver = seen.parts[at], seen.parts[at + 1]
+        host, label = way.hosts[at + 1], way.labels[at + 1]
+        last = at + 1 == len(way.legs)
+        # On our stack no datagram waits in a socket of the kernel's. With AF_PACKET its UDP gets a copy of
+        # every frame and refuses it, at the socket by which the manager holds the port: that is no loss. A
+        # manager counts its drops from its start on, if only as 0, so one that still runs is seen too.
+        kernel = {} if receiver.manager else _kernel_drops(seen.hosts[host], host)
+        own = _named(receiver.counted, label)
+        read = int(receiver.counted["received"])
+        found.append(
+            Passage(
+                f"{way.hosts[at]} -> {leg.wire.name} -> {host}",
+                int(sender.counted["sent"]),
+                read,
+                _managed(sender.manager, way.labels[at], after_write=True)
+                | _wire_drops(seen.network, leg.wire)
+                | kernel
+                | _managed(receiver.manager, label, after_write=False)
+                | (own if last else {}),
+            )
         )
-
-    return (
-        wire(path.ring_in, path.source, path.forwarder),
-        wire(path.ring_out, path.forwarder, path.sink),
-    )
+        if not last:
+            found.append(Passage(f"{host}'s forwarder", read, int(receiver.counted["sent"]), own))
+    return found
 
 
-def passages(seen: Seen, path: DataPath, ring_in: Wire, ring_out: Wire) -> list[Passage]:
-    """The three segments of the way with the drops named in each."""
-    read, written = int(seen.forwarder["received"]), int(seen.forwarder["sent"])
-    own = _named(seen.forwarder, "forwarder")
-    manager = _named(seen.manager, "manager")
-    after = {place: count for place, count in manager.items() if _has(place, AFTER_WRITE)}
-    # On our stack no datagram waits in a socket of the kernel's. With AF_PACKET its UDP gets a copy of every
-    # frame and refuses it, at the socket by which the manager holds the port: that is no loss. A manager
-    # counts its drops from its start on, if only as 0, so one that still runs is seen too.
-    ours = bool(seen.manager)
-    return [
-        Passage(
-            f"{path.source} -> {ring_in.network} -> {path.forwarder}",
-            seen.sent,
-            read,
-            _wire_drops(seen.network, ring_in)
-            | ({} if ours else _kernel_drops(seen.hosts[path.forwarder], path.forwarder))
-            | {place: count for place, count in manager.items() if place not in after},
-        ),
-        Passage(f"{path.forwarder}'s forwarder", read, written, own),
-        Passage(
-            f"{path.forwarder} -> {ring_out.network} -> {path.sink}",
-            written,
-            seen.received,
-            after
-            | _wire_drops(seen.network, ring_out)
-            | _kernel_drops(seen.hosts[path.sink], path.sink)
-            | _named(seen.sink, "sink"),
-        ),
-    ]
-
-
-def sink_socket_drops(host: Counts) -> int:
-    """Datagrams that the sink's own socket buffer refused."""
-    return host.get("udp.RcvbufErrors", 0)
+def sink_refused(host: Counts, manager: Mapping[str, Any]) -> int:
+    """Datagrams for which the sink had no room: in its socket buffer, or in its queue on our stack."""
+    return int(manager.get(NO_ROOM, 0)) if manager else host.get("udp.RcvbufErrors", 0)
 
 
 def crossings(network: Counts, wire: Wire, datagram_bytes: int) -> dict[str, int]:
@@ -146,11 +108,14 @@ def _wire_drops(network: Counts, wire: Wire) -> dict[str, int]:
         refused = network.get(f"{had_by}.rx_dropped", 0)
         found[f"{had_by} rx_dropped"] = refused
         found[f"{sent_by} tx_dropped"] = max(0, network.get(f"{sent_by}.tx_dropped", 0) - refused)
+    inside = tuple(f"{one}." for one in wire.networks)
     for name, count in network.items():
         device, _, field = name.rpartition(".")
-        if device.startswith(wire.network + ".") and field == "qdisc_drops":
+        if not device.startswith(inside):
+            continue
+        if field == "qdisc_drops":
             found[f"{device} qdisc"] = count
-        elif device.startswith(wire.network + ".") and field == "rx_dropped" and device != wire.receiver_port:
+        elif field == "rx_dropped" and device != wire.receiver_port:
             found[f"{device} rx_dropped"] = count
     return found
 
@@ -166,10 +131,16 @@ def _kernel_drops(host: Counts, name: str) -> dict[str, int]:
     }
 
 
+def _managed(manager: Mapping[str, Any], label: str, after_write: bool) -> dict[str, int]:
+    """What a manager dropped after its process had written it, or before its process could read it."""
+    named = _named(manager, managers_label(label))
+    return {
+        place: count
+        for place, count in named.items()
+        if any(word in place.rpartition(" ")[2].split("_") for word in AFTER_WRITE) == after_write
+    }
+
+
 def _named(result: Mapping[str, Any], owner: str) -> dict[str, int]:
     named = {key.removeprefix("drop_"): count for key, count in result.items() if key.startswith("drop_")}
     return {f"{owner} {place}": int(count) for place, count in named.items() if place not in STRANGERS}
-
-
-def _has(place: str, words: tuple[str, ...]) -> bool:
-    return any(word in place.partition(" ")[2].split("_") for word in words)

@@ -3,11 +3,12 @@ rest."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.experiments.curves import curves, is_quantity
 from orchestrator.experiments.definitions import Level, Profile
 from orchestrator.experiments.result import Factors, Outcome, Result, Row, told
 
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Light to dark, so that a grey print still tells them apart; the hatches help where two are close.
-LOOKS: dict[str, tuple[str, str]] = {
+Look = tuple[str, str]
+"""A colour and a hatch."""
+LOOKS: dict[str, Look] = {
     "linux": ("#dfe3e8", ""),
     "linux-batch": ("#9fb8d1", "//"),
     "copy": ("#d08a4e", ".."),
@@ -23,7 +26,16 @@ LOOKS: dict[str, tuple[str, str]] = {
     "copy-to-shipping": ("#5f8fbf", "--"),
     "shipping": ("#1f4e79", ""),
 }
-OTHER = ("#777777", "xx")
+OTHERS = (
+    ("#1f4e79", ""),
+    ("#d08a4e", ".."),
+    ("#9fb8d1", "//"),
+    ("#7a9a5b", "--"),
+    ("#dfe3e8", ""),
+    ("#8a6d9e", "\\\\"),
+    ("#777777", "xx"),
+)
+"""For what has no look of its own, in turns."""
 INK = "#222222"
 BAR_ROOM = 0.84
 PUBLISHED: dict[str, Any] = {
@@ -52,11 +64,13 @@ LOGARITHMIC = 50
 
 @dataclass(frozen=True)
 class Axis:
-    """What the figure shows: the factor along its axis; the others make a panel for each combination."""
+    """What the figure shows: the factor along its axis; the others make a panel for each combination. With
+    `curves`, a quantity along the axis has curves in place of bars."""
 
     across: str | None
     label: str
     value: str
+    curves: bool = False
 
 
 def forwarding_axis(profile: Profile) -> Axis:
@@ -76,6 +90,7 @@ def draw(
     from matplotlib.figure import Figure
 
     systems = list(dict.fromkeys(row.system for row in result.rows))
+    looks = _looks(systems)
     panels: dict[str, list[Row]] = {}
     for row in result.rows:
         panels.setdefault(_others(row.factors, axis), []).append(row)
@@ -84,10 +99,15 @@ def draw(
     every: list[Axes] = list(figure.subplots(len(panels), squeeze=False)[:, 0])
     for axes, (others, rows) in zip(every, panels.items(), strict=True):
         levels = list(dict.fromkeys(row.factors.get(axis.across or "", "") for row in rows))
-        _panel(axes, rows, [one for one in outcomes if _others(one.factors, axis) == others], levels, axis)
+        marked = [one for one in outcomes if _others(one.factors, axis) == others]
+        if axis.curves and axis.across is not None and is_quantity(levels):
+            colours = {system: look[0] for system, look in looks.items()}
+            curves(axes, rows, colours, marked, axis.across, INVALID)
+        else:
+            _panel(axes, rows, looks, marked, levels, axis)
+            axes.set_xticks(range(len(levels)), [str(level) for level in levels])
         scale = " (logarithmic)" if axes.get_yscale() == "log" else ""
         axes.set_ylabel(axis.value + scale)
-        axes.set_xticks(range(len(levels)), [str(level) for level in levels])
         if others:
             axes.set_title(others, fontsize=9, color=INK, loc="left")
         for side in ("top", "right"):
@@ -107,9 +127,11 @@ def caption(result: Result, source: str) -> str:
     all_, invalid = sum(row.trials for row in result.rows), sum(row.invalid_trials for row in result.rows)
     spread = "one trial each, no intervals" if trials <= 1 else f"medians of {trials}, 95 % intervals"
     setting = result.environment.get("calibration", {})
+    profile = f"Profile {result.profile}{_setting(setting)}; " if result.profile else ""
+    paper = f" Paper: {source}" if source else ""
     return (
-        f"Profile {result.profile}{_setting(setting)}; {spread}; {invalid} of {all_} trials invalid.\n"
-        f"Verdict: {result.verdict}. Paper: {source}"
+        f"{profile}{spread[0].upper() if not profile else spread[0]}{spread[1:]}; "
+        f"{invalid} of {all_} trials invalid.\nVerdict: {result.verdict}.{paper}"
     )
 
 
@@ -127,8 +149,19 @@ def _others(factors: Factors, axis: Axis) -> str:
     return told({name: level for name, level in factors.items() if name != axis.across})
 
 
+def _looks(systems: Sequence[str]) -> dict[str, Look]:
+    """How each is drawn: what has no look of its own takes turns with others like it."""
+    strangers = [system for system in systems if system not in LOOKS]
+    return LOOKS | {system: OTHERS[at % len(OTHERS)] for at, system in enumerate(strangers)}
+
+
 def _panel(
-    axes: Axes, rows: Sequence[Row], outcomes: Sequence[Outcome], levels: Sequence[Level], axis: Axis
+    axes: Axes,
+    rows: Sequence[Row],
+    looks: Mapping[str, Look],
+    outcomes: Sequence[Outcome],
+    levels: Sequence[Level],
+    axis: Axis,
 ) -> None:
     values = [value for row in rows for value in (row.median, row.published) if value]
     decades = bool(values) and max(values) > LOGARITHMIC * min(values)
@@ -145,13 +178,15 @@ def _panel(
                 for one in outcomes
                 if (one.system, one.factors, one.valid) == (row.system, row.factors, False)
             ]
-            _bar(axes, row, place, 0.9 * BAR_ROOM / widest, bad, max(values, default=1.0))
+            _bar(axes, row, looks[row.system], place, 0.9 * BAR_ROOM / widest, bad, max(values, default=1.0))
     low, high = axes.get_ylim()
     axes.set_ylim(low / 1.5 if decades else 0, high * (2.5 if decades else 1.04))
 
 
-def _bar(axes: Axes, row: Row, place: float, width: float, bad: Sequence[float], highest: float) -> None:
-    colour, hatch = LOOKS.get(row.system, OTHER)
+def _bar(
+    axes: Axes, row: Row, look: Look, place: float, width: float, bad: Sequence[float], highest: float
+) -> None:
+    colour, hatch = look
     axes.bar(
         place,
         row.median or 0.0,

@@ -21,6 +21,18 @@ def write_json(path: Path, value: BaseModel | dict[str, Any]) -> None:
     partial.replace(path)
 
 
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines of a file, none if there is no file. One that a crash left unfinished is cut off, so that
+    the next one can follow. Raises OSError."""
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    end = content.rfind(b"\n") + 1
+    if end < len(content):
+        os.truncate(path, end)
+    return content[:end].splitlines()
+
+
 def append_line(path: Path, value: BaseModel) -> None:
     """Adds one line of JSON to a file and waits until it is on the disk. Raises OSError."""
     with path.open("a", encoding="utf-8") as file:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import random
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -12,7 +15,8 @@ from pydantic import BaseModel
 
 from orchestrator.experiments import environment, steadiness, validity
 from orchestrator.experiments.definitions import Level, Options
-from orchestrator.experiments.files import append_line, write_json
+from orchestrator.experiments.files import append_line, whole_lines, write_json
+from orchestrator.experiments.processes import TrialFailed
 from orchestrator.experiments.result import Judged, Outcome, Result, invalidated, told
 from orchestrator.experiments.schedule import TimeLeft
 
@@ -67,29 +71,81 @@ class Experiment(Protocol):
     def source(self) -> str: ...
 
 
-P = TypeVar("P")
+class Numbered(Protocol):
+    """A trial to do; no two of a run have the same number."""
+
+    @property
+    def number(self) -> int: ...
+
+
+P = TypeVar("P", bound=Numbered)
 R = TypeVar("R", bound=TrialRecord)
 
 
-class Journal(Generic[R]):
-    """The directory of one run, and those who follow it. `guess_s`: how long a trial may take."""
+def seed_of(directory: Path, options: Options) -> int:
+    """The seed of a run: the one that it began with, the one asked for, or a new one."""
+    path = directory / "definition.json"
+    if path.exists():
+        return int(json.loads(path.read_bytes())["seed"])
+    return options.seed if options.seed is not None else random.SystemRandom().randrange(2**31)
 
-    def __init__(self, directory: Path, report: Report, guess_s: float) -> None:
+
+class Journal(Generic[R]):
+    """The directory of one run, and those who follow it. `guess_s`: how long a trial may take.
+
+    A run that was interrupted goes on where it stopped: what stands in trials.jsonl as `kind` is not done
+    again.
+    """
+
+    def __init__(self, directory: Path, report: Report, guess_s: float, kind: type[R]) -> None:
         self.directory = directory
         self.trials: list[R] = []
         self.left = TimeLeft(guess_s)
         self._report = report
+        self._kind = kind
+        self._before: dict[int, deque[R]] = defaultdict(deque)
 
     def begin(self, definition: BaseModel, options: Options, seed: int) -> None:
-        """Writes down what will be done."""
-        write_json(
-            self.directory / "definition.json",
-            {
-                "definition": definition.model_dump(mode="json"),
-                "options": options.model_dump(mode="json"),
-                "seed": seed,
-            },
-        )
+        """Writes down what will be done; where it stands already, reads what has been done.
+
+        Raises TrialFailed when what was begun is something else, or cannot be read.
+        """
+        path = self.directory / "definition.json"
+        planned = {
+            "definition": definition.model_dump(mode="json"),
+            "options": options.model_dump(mode="json"),
+            "seed": seed,
+        }
+        if not path.exists():
+            write_json(path, planned)
+            return
+        if json.loads(path.read_bytes()) != planned:
+            raise TrialFailed(
+                f"the run cannot go on: the experiment is not what it was when the run began ({path})"
+            )
+        try:
+            for line in whole_lines(self.directory / "trials.jsonl"):
+                trial = self._kind.model_validate_json(line)
+                if not trial.failed:
+                    self._before[trial.number].append(trial)
+        except ValueError as error:
+            raise TrialFailed(f"the run cannot go on: {self.directory / 'trials.jsonl'}: {error}") from error
+
+    def surroundings(self, now: dict[str, Any]) -> dict[str, Any]:
+        """The environment when the run began: as it was written down then, or `now`."""
+        path = self.directory / "environment.json"
+        if path.exists():
+            found: dict[str, Any] = json.loads(path.read_bytes())["before"]
+            return found
+        write_json(path, {"before": now})
+        return now
+
+    async def once(self, planned: P, do: Callable[[P], Awaitable[R]]) -> R:
+        """The trial that was planned: as it stands in the journal from before, else done now."""
+        if not self._before[planned.number]:
+            return await do(planned)
+        self.trials.append(self._before[planned.number].popleft())
+        return self.trials[-1]
 
     def progress(self, phase: str, done: int, total: int, seconds_left: float) -> None:
         """Tells how far the run is."""
@@ -112,19 +168,20 @@ class Journal(Generic[R]):
                 log.warning("%s", trial.verdict() + "; ".join(trial.reasons))
         return trial
 
-    async def repeat(self, planned: Sequence[P], do: Callable[[P], Awaitable[R]], repeated: float) -> None:
-        """Does every planned trial, and invalid ones again, each once, up to this fraction of all (and at
-        least 3). The decision looks at validity only."""
-        total = len(planned)
+    async def repeat(
+        self, planned: Iterable[P], total: int, do: Callable[[P], Awaitable[R]], repeated: float
+    ) -> None:
+        """Does every planned trial, at most `total`, and invalid ones again, each once, up to this fraction
+        of all (and at least 3). The decision looks at validity only."""
         again = max(3, round(repeated * total))
         for done, one in enumerate(planned):
             self.progress("trials", done, total, self.left.seconds(total - done))
-            trial = await do(one)
+            trial = await self.once(one, do)
             self.left.took(trial.seconds)
             if not trial.valid and again > 0:
                 # Beside the invalid one, which stays in the record and in the count.
                 again -= 1
-                await do(one)
+                await self.once(one, do)
 
     async def conclude(
         self,
@@ -163,7 +220,7 @@ class Journal(Generic[R]):
         }
         result = Result(
             experiment=experiment.name,
-            profile=options.profile,
+            profile=options.profile if experiment.source else None,
             verdict=judged.verdict,
             environment=described,
             rows=judged.rows,

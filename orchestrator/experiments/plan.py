@@ -25,13 +25,19 @@ class TrialPlan:
 
 
 @dataclass(frozen=True)
-class Plan(TrialPlan):
-    """Of forwarding. `plan_for` gives the defaults of a run."""
+class ForwardingPlan(TrialPlan):
+    """Of every experiment that forwards datagrams."""
+
+    drain_s: float = 2.0
+
+
+@dataclass(frozen=True)
+class Plan(ForwardingPlan):
+    """Of `fddi`. `plan_for` gives the defaults of a run."""
 
     budgeted_s: float = 6.0
     """Measured instead in `period`: the CPU is had there in turns of some 3 ms, and beside 3 hogs a system
     gets three of them in 3 s, one more or one less by chance."""
-    drain_s: float = 2.0
 
     cpu_period_us: int = 500_000
     """CFS period of the middle host's budget. It is long so that a period's budget is longer than the turns

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from orchestrator.experiments.definitions import Definition, Level, Profile
 from orchestrator.experiments.statistics import median_ci95, paired_ratios
 
-Verdict = Literal["reproduced", "not reproduced", "invalid"]
+Verdict = Literal["reproduced", "not reproduced", "measured", "invalid"]
+"""`measured`: nothing was published that could be reproduced."""
 Factors = Mapping[str, Level]
 Cell = tuple[str, tuple[tuple[str, Level], ...]]
 """A system, and the factors it was measured with."""
@@ -54,10 +55,10 @@ class Ratio(Exact):
 
 
 class Result(Exact):
-    """What a run found. `environment` has notes on how to read it."""
+    """What a run found. `environment` has notes on how to read it. Only what was published has a profile."""
 
     experiment: str
-    profile: Profile
+    profile: Profile | None
     verdict: Verdict
     environment: dict[str, Any]
     rows: list[Row]
@@ -144,9 +145,10 @@ def invalidated(outcome: Outcome) -> Outcome:
 
 
 def told(factors: Factors) -> str:
-    """Factors in words: "3 hogs", "map none, cores different"."""
+    """Factors in words: "3 hogs", "map none, cores different", "size 1400"."""
     return ", ".join(
-        f"{level} {name}" if isinstance(level, int) else f"{name} {level}" for name, level in factors.items()
+        f"{level} {name}" if isinstance(level, int) and name.endswith("s") else f"{name} {level}"
+        for name, level in factors.items()
     )
 
 

@@ -8,11 +8,12 @@ from collections import defaultdict
 from dataclasses import replace
 
 from orchestrator.experiments.calibration import Calibration, Flows, Point, Report, curve_error
+from orchestrator.experiments.case import MAX_RATE_MBPS, Site
 from orchestrator.experiments.plan import Plan
 from orchestrator.experiments.schedule import Planned
 from orchestrator.experiments.search import RateSearch
-from orchestrator.experiments.trial import Trial, run_trial
-from orchestrator.experiments.workloads import MAX_RING_MBPS, Setting, Target, TrialFailed
+from orchestrator.experiments.trial import Carried, Trial, run_trial
+from orchestrator.experiments.workloads import Setting, Target, TrialFailed
 
 
 class _Rings:
@@ -91,7 +92,7 @@ async def find_rings(target: Target, plan: Plan, flows: Flows, report: Report) -
     as source and wire can fill them whatever the load on the forwarder's host."""
     definition = target.definition
     share = definition.offered_mbps / definition.ring_mbps
-    most = min(plan.search_max_mbps, MAX_RING_MBPS * share)
+    most = min(plan.search_max_mbps, MAX_RATE_MBPS * share)
     search = RateSearch(plan.search_start_mbps, most, plan.search_resolution)
     rings = _Rings(target, plan, flows)
     limited_by: str | None = None
@@ -151,7 +152,7 @@ def probe_plan(plan: Plan) -> Plan:
     return replace(plan, warmup_s=min(0.2, plan.warmup_s), measured_s=plan.search_step_s)
 
 
-def bottleneck(trial: Trial, tolerated_loss: float, target: Target) -> str | None:
+def bottleneck(trial: Carried, tolerated_loss: float, site: Site) -> str | None:
     """What kept a rate from being carried: source, sink, wire, forwarder or books; None when it was
     carried."""
     reasons = " ".join(trial.reasons)
@@ -163,6 +164,6 @@ def bottleneck(trial: Trial, tolerated_loss: float, target: Target) -> str | Non
         return None
     if trial.books is None or not trial.books.balanced:
         return "books"
-    networks = (target.ring_in.network + ".", target.ring_out.network + ".")
+    networks = tuple(f"{name}." for name in site.way.networks)
     wire = sum(count for place, count in trial.books.drops.items() if place.startswith(networks))
     return "wire" if wire * 2 > sum(trial.books.drops.values()) else "forwarder"

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import logging
-import random
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,23 +10,21 @@ from typing import Any
 from agents.client import Machine
 from agents.errors import AgentError
 from orchestrator.experiments import environment
-from orchestrator.experiments.calibration import Calibration, Flows
+from orchestrator.experiments.calibration import Calibration
+from orchestrator.experiments.case import Budget
 from orchestrator.experiments.definitions import Definition, Options
 from orchestrator.experiments.figure import draw, forwarding_axis
 from orchestrator.experiments.files import write_json
-from orchestrator.experiments.journal import Journal, Report
+from orchestrator.experiments.journal import Journal, Report, seed_of
+from orchestrator.experiments.measuring import Measuring, stacks
 from orchestrator.experiments.media import other_media
 from orchestrator.experiments.modern import Highest, highest_rates
 from orchestrator.experiments.plan import Plan, plan_for
 from orchestrator.experiments.profiles import calibrate
 from orchestrator.experiments.result import Outcome, Result, judge
 from orchestrator.experiments.schedule import Planned, schedule
-from orchestrator.experiments.trial import Trial, run_trial
+from orchestrator.experiments.trial import Trial, named
 from orchestrator.experiments.workloads import Setting, Target, TrialFailed
-
-log = logging.getLogger(__name__)
-
-RESTORE_S = 20.0
 
 
 async def execute(
@@ -75,17 +70,11 @@ class _Run:
         report: Report,
     ) -> None:
         self._target, self._options, self._plan = target, options, plan
-        path = target.definition.path
-        self._rates = {name: record["networks"][name]["rate_mbps"] for name in (path.ring_in, path.ring_out)}
         self._definition = target.definition
         self._media = other_media(record, self._definition, options.profile)
-        self._seed = options.seed if options.seed is not None else random.SystemRandom().randrange(2**31)
-        # A datagram of an earlier trial, or run, must never be taken for one of this.
-        flows = itertools.count(random.SystemRandom().randrange(1, 2**31))
-        self._flow: Flows = lambda: next(flows)
-        self._journal: Journal[Trial] = Journal(
-            run_dir, report, plan.warmup_s + plan.measured_s + plan.overhead_s
-        )
+        self._seed = seed_of(run_dir, options)
+        self._journal = Journal(run_dir, report, plan.warmup_s + plan.measured_s + plan.overhead_s, Trial)
+        self._measuring = Measuring(target, record, target.way.networks, self._journal)
         self._planned = schedule(
             self._definition.systems, self._definition.hogs, self._plan.trials, self._seed
         )
@@ -94,23 +83,32 @@ class _Run:
         self._journal.begin(self._definition, self._options, self._seed)
         try:
             calibration = await self._calibrate()
-            before = await environment.describe(await self._target.machine.lab(self._target.lab))
+            await self._target.apply(calibration.setting())
+            before = self._journal.surroundings(
+                await environment.describe(await self._target.machine.lab(self._target.lab))
+            )
             outcomes = await self._measure(calibration)
             after = await environment.describe(await self._target.machine.lab(self._target.lab))
         finally:
-            await asyncio.shield(self._restore())
+            middle = {self._definition.path.forwarder: Budget(None, self._plan.cpu_period_us)}
+            await asyncio.shield(self._measuring.restore(middle))
         return await self._conclude(calibration, outcomes, before, after)
 
     async def _calibrate(self) -> Calibration:
         journal, trials = self._journal, len(self._planned)
+        path = journal.directory / "calibration.json"
+        if path.exists():
+            # A run that goes on keeps the setting that it began with.
+            return Calibration.model_validate_json(path.read_bytes())
         journal.progress("calibration", 0, 1, journal.left.seconds(trials))
 
         def step(done: int, total: int, seconds: float) -> None:
             journal.progress("calibration", done, total, seconds + journal.left.seconds(trials))
 
-        calibration = await calibrate(self._target, self._options.profile, self._plan, self._flow, step)
-        write_json(journal.directory / "calibration.json", calibration)
-        await self._target.apply(calibration.setting())
+        calibration = await calibrate(
+            self._target, self._options.profile, self._plan, self._measuring.flow, step
+        )
+        write_json(path, calibration)
         return calibration
 
     async def _measure(self, calibration: Calibration) -> list[Outcome]:
@@ -119,6 +117,7 @@ class _Run:
             return await self._search(setting, calibration)
         await self._journal.repeat(
             self._planned,
+            len(self._planned),
             lambda planned: self._trial(planned, setting, self._plan),
             self._plan.repeated,
         )
@@ -135,19 +134,18 @@ class _Run:
             done, each = len(trials), trials[-1].seconds
             self._journal.progress("trials", done, done + round(steps_left), round(steps_left * each, 1))
 
-        found = await highest_rates(self._target, setting, self._plan, self._trial, step)
+        async def probe(planned: Planned, setting: Setting, plan: Plan) -> Trial:
+            return await self._journal.once(planned, lambda one: self._trial(one, setting, plan))
+
+        found = await highest_rates(self._target, setting, self._plan, probe, step)
         calibration.notes += _lower_bounds(found)
         return [
             Outcome(one.round, one.system, {"hogs": one.hogs}, one.mbps, 0.0, one.mbps > 0) for one in found
         ]
 
     async def _trial(self, planned: Planned, setting: Setting, plan: Plan) -> Trial:
-        flow = self._flow()
-        try:
-            return self._journal.keep(await run_trial(self._target, planned, setting, plan, flow))
-        except (TrialFailed, AgentError) as error:
-            self._journal.keep(Trial.of_failure(planned, setting, flow, str(error)))
-            raise
+        case = self._target.case(setting, planned.system, planned.hogs)
+        return await self._measuring.trial(Trial, named(planned), case, plan)
 
     async def _conclude(
         self, calibration: Calibration, outcomes: list[Outcome], before: dict[str, Any], after: dict[str, Any]
@@ -161,36 +159,9 @@ class _Run:
             (before, after),
             lambda counted: judge(self._definition, profile, counted, self._seed, resamples),
             partial(draw, axis=forwarding_axis(profile)),
-            {"calibration": calibration.model_dump(mode="json"), "stack": _stacks(self._journal.trials)},
+            {"calibration": calibration.model_dump(mode="json"), "stack": stacks(self._journal.trials)},
             [*self._media, *calibration.notes],
         )
-
-    async def _restore(self) -> None:
-        """Takes the load and the limits away again. A dead agent has taken its lab's load with it."""
-        target, path = self._target, self._definition.path
-        period_us = self._plan.cpu_period_us
-        try:
-            async with asyncio.timeout(RESTORE_S):
-                await target.machine.set_budget(target.lab, path.forwarder, None, period_us)
-                await target.machine.set_hogs(target.lab, path.forwarder, 0)
-                for network, rate in self._rates.items():
-                    await target.machine.set_network(target.lab, network, rate)
-        except (AgentError, TimeoutError) as error:
-            log.warning("could not restore lab %s: %s", target.lab, error or "no answer in time")
-
-
-def _stacks(trials: list[Trial]) -> dict[str, dict[str, Any]]:
-    """Back end and mode that each system's manager reported; more than one value is joined, not hidden."""
-    found: dict[str, dict[str, set[str]]] = {}
-    for trial in trials:
-        manager = trial.results.get("manager") or {}
-        for key in ("backend", "mode", "segmentation", "protection", "zeroing", "recycling"):
-            if key in manager:
-                found.setdefault(trial.system, {}).setdefault(key, set()).add(str(manager[key]))
-    return {
-        system: {key: " | ".join(sorted(values)) for key, values in each.items()}
-        for system, each in found.items()
-    }
 
 
 def _lower_bounds(found: list[Highest]) -> list[str]:

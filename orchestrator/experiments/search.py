@@ -4,7 +4,15 @@ at the loss."""
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+NARROW = 1.25
+"""A search that knows where the last one ended widens by this factor."""
+
+C = TypeVar("C", bound=Hashable)
+"""What is searched for: a system with its factors."""
 
 
 @dataclass
@@ -58,3 +66,61 @@ class RateSearch:
             self.best = max(self.best, rate)
         else:
             self.failed = min(self.failed, rate)
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How a search goes: where it begins and ends, how fine, and how often in a row a rate must fail."""
+
+    start: float
+    most: float
+    resolution: float
+    attempts: int
+    least: float = 1.0
+
+
+@dataclass(frozen=True)
+class Best:
+    """What one search found: the highest rate in Mb/s that held (0: none), and what failed above it."""
+
+    mbps: float
+    limited_by: str | None
+
+
+async def side_by_side(
+    cells: Sequence[C],
+    bounds: Bounds,
+    before: Mapping[C, float],
+    attempt: Callable[[C, float], Awaitable[str | None]],
+    told: Callable[[int], None],
+) -> dict[C, Best]:
+    """One search for each of `cells`. They take turns step by step, so that drift hits all alike.
+
+    A search starts at what the last one found (`before`), and then widens more carefully. `attempt` tries a
+    rate and says what kept it from being carried, None if nothing did. `told` hears a guess of the steps
+    that are left.
+    """
+    searches = {
+        cell: RateSearch(
+            start=before.get(cell, bounds.start),
+            most=bounds.most,
+            resolution=bounds.resolution,
+            factor=NARROW if cell in before else 2.0,
+            least=bounds.least,
+        )
+        for cell in cells
+    }
+    limits: dict[C, str | None] = dict.fromkeys(cells)
+    while open_ := [cell for cell in cells if not searches[cell].done]:
+        for cell in open_:
+            search = searches[cell]
+            rate = search.rate
+            for _ in range(bounds.attempts):
+                limit = await attempt(cell, rate)
+                if limit is None:
+                    break
+            if limit is not None and rate < search.failed:
+                limits[cell] = limit
+            search.tell(rate, limit is None)
+            told(sum(one.steps_left for one in searches.values()))
+    return {cell: Best(search.best, limits[cell]) for cell, search in searches.items()}

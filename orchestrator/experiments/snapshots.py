@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from orchestrator.experiments.workloads import Target
+from orchestrator.experiments.case import Site
 
 Counters = dict[str, dict[str, int]]
 """The lab's counters under "", those of each host under its name."""
@@ -14,15 +14,10 @@ QUIET_S = 2.0
 LOOK_S = 0.01
 
 
-async def snapshot(target: Target) -> Counters:
-    """Every counter of the lab and of the hosts on the path, now."""
-    path = target.definition.path
-    hosts = (path.source, path.forwarder, path.sink)
-    network, *each = await asyncio.gather(
-        target.machine.counters(target.lab),
-        *(target.machine.host_counters(target.lab, host) for host in hosts),
-    )
-    return {"": network} | dict(zip(hosts, each, strict=True))
+async def snapshot(site: Site) -> Counters:
+    """Every counter of the lab and of the hosts on the way, now."""
+    network, hosts = await asyncio.gather(site.machine.counters(site.lab), site.host_counters())
+    return {"": network} | hosts
 
 
 def increase(before: Counters, after: Counters) -> Counters:
@@ -37,7 +32,7 @@ def increase(before: Counters, after: Counters) -> Counters:
     }
 
 
-async def quiet(target: Target) -> None:
+async def quiet(site: Site) -> None:
     """Waits until nothing moves on the networks: a trial must not count what an earlier one left there.
 
     Gives up after 2 s: if that was not enough, the books of the trial will tell.
@@ -45,7 +40,7 @@ async def quiet(target: Target) -> None:
     deadline = time.monotonic() + QUIET_S
     last: dict[str, int] = {}
     while time.monotonic() < deadline:
-        counted = await target.machine.counters(target.lab)
+        counted = await site.machine.counters(site.lab)
         waiting = any(value for name, value in counted.items() if name.endswith(".qdisc_backlog_packets"))
         moved = {name: value for name, value in counted.items() if name.endswith("_packets")}
         if moved == last and not waiting:

@@ -29,17 +29,17 @@ def reasons(
     wanted_mbps: float,
     source: Mapping[str, Any],
     sink: Mapping[str, Any],
-    sink_socket_drops: int,
+    sink_refused: int,
     limits: Limits = LIMITS,
 ) -> list[str]:
     """Why the trial is INVALID, in plain words; empty when it is valid.
 
-    `source` and `sink` are the results of these workloads.
+    `source` and `sink` are the results of these workloads; the sink had no room for `sink_refused`.
     """
     return [
         *(f"books differ: {problem}" for problem in books.problems),
         *load_problems(wanted_mbps, source, limits),
-        *sink_problems(sink, sink_socket_drops, limits),
+        *sink_problems(sink, sink_refused, limits),
     ]
 
 
@@ -59,11 +59,11 @@ def load_problems(wanted_mbps: float, source: Mapping[str, Any], limits: Limits 
     return found
 
 
-def sink_problems(sink: Mapping[str, Any], socket_drops: int, limits: Limits = LIMITS) -> list[str]:
+def sink_problems(sink: Mapping[str, Any], refused: int, limits: Limits = LIMITS) -> list[str]:
     """Why what the sink saw is not what the forwarder sent."""
     found = []
-    if socket_drops:
-        found.append(f"the sink was the bottleneck: its socket buffer refused {socket_drops} datagrams")
+    if refused:
+        found.append(f"the sink was the bottleneck: its queue refused {refused} datagrams")
     if float(sink["busy"]) > limits.sink_busy:
         found.append(f"the sink was the bottleneck: busy {float(sink['busy']):.0%} of the time")
     return found

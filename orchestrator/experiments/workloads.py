@@ -1,4 +1,4 @@
-"""The setting of a trial of forwarding, the lab it happens on, and its three workloads."""
+"""The setting of a trial of `fddi`, the lab it happens on, and the workloads of a way."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.client import Machine
+from orchestrator.experiments.case import SINK_QUEUE, Budget, Case, Site, Station
 from orchestrator.experiments.definitions import Definition
-from orchestrator.experiments.drops import Wire, interface, wires
 from orchestrator.experiments.processes import Processes
 from orchestrator.experiments.processes import TrialFailed as TrialFailed
-
-PORT = 9000
-MAX_RING_MBPS = 10_000.0
-"""The fastest a network can be shaped to."""
-SINK_QUEUE = 8192
-"""Datagrams that may wait for the sink: it is a part of the wire, and must never be the bottleneck."""
+from orchestrator.experiments.way import Crossing, Way
 
 
 @dataclass(frozen=True)
@@ -31,18 +26,10 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Target:
-    """A deployed lab as an experiment uses it, with the addresses of its path."""
+class Target(Site):
+    """A lab as `fddi` uses it: source, ring A, forwarder, ring B, sink."""
 
-    machine: Machine
-    lab: str
     definition: Definition
-    ring_in: Wire
-    ring_out: Wire
-    source: str
-    forwarder_in: str
-    forwarder_out: str
-    sink: str
 
     @classmethod
     def of(cls, machine: Machine, lab: str, record: Mapping[str, Any], definition: Definition) -> Target:
@@ -50,98 +37,89 @@ class Target:
         part of it."""
         path = definition.path
         try:
-            ring_in, ring_out = wires(record, path)
-            return cls(
-                machine,
-                lab,
-                definition,
-                ring_in,
-                ring_out,
-                source=interface(record, path.source, path.ring_in)["address"],
-                forwarder_in=interface(record, path.forwarder, path.ring_in)["address"],
-                forwarder_out=interface(record, path.forwarder, path.ring_out)["address"],
-                sink=interface(record, path.sink, path.ring_out)["address"],
+            way = Way.of(
+                record,
+                (path.source, path.forwarder, path.sink),
+                (Crossing.of(path.ring_in), Crossing.of(path.ring_out)),
             )
         except LookupError as error:
             raise TrialFailed(
                 f"lab {lab} does not have what experiment {definition.name} needs "
                 f"({' or '.join(sorted(set(definition.topologies.values())))}): {error}"
             ) from None
+        return cls(machine, lab, way, definition)
+
+    def case(self, setting: Setting, system: str, hogs: int, **more: Any) -> Case:
+        """A trial with a setting: only the forwarder's system and the load on its host differ. `more` are
+        parameters of the forwarder."""
+        definition, middle = self.definition, self.definition.path.forwarder
+        ends = Station(definition.wire_system, SINK_QUEUE)
+        return Case(
+            stations=(ends, Station(system, setting.queue_datagrams, more), ends),
+            size=definition.datagram_bytes,
+            rate_mbps=setting.offered_mbps,
+            rates=dict.fromkeys(self.way.networks, setting.ring_mbps),
+            hogs={middle: hogs},
+            budgets={middle: Budget(setting.quota_us, setting.period_us)},
+        )
 
     async def apply(self, setting: Setting) -> None:
         """Gives both networks the setting's rate."""
-        for network in (self.definition.path.ring_in, self.definition.path.ring_out):
-            await self.machine.set_network(self.lab, network, setting.ring_mbps)
+        await self.set_rates(dict.fromkeys(self.way.networks, setting.ring_mbps))
 
     async def set_budget(self, setting: Setting, limited: bool = True) -> None:
         """Puts the forwarder's host under the setting's budget, or lifts it."""
         quota = setting.quota_us if limited else None
-        await self.machine.set_budget(self.lab, self.definition.path.forwarder, quota, setting.period_us)
+        await self.set_budgets({self.definition.path.forwarder: Budget(quota, setting.period_us)})
 
     async def set_hogs(self, count: int) -> None:
         """Makes so many hogs compete with the forwarder. Raises TrialFailed when fewer run."""
-        host = self.definition.path.forwarder
-        answer = await self.machine.set_hogs(self.lab, host, count)
-        if answer["running"] != count:
-            raise TrialFailed(f"{answer['running']} of {count} hogs run on host {host}")
+        await self.load({self.definition.path.forwarder: count})
 
 
 class Workloads(Processes):
-    """The three workloads of one trial."""
+    """The workloads of one trial, by their place on the way."""
 
-    def __init__(self, target: Target) -> None:
-        super().__init__(target.machine, target.lab)
-        self._target = target
+    def __init__(self, site: Site, case: Case) -> None:
+        super().__init__(site.machine, site.lab)
+        self._way, self._case = site.way, case
 
     async def sink(self, flow: int) -> str:
         """Starts the sink and returns its id."""
-        target = self._target
-        return await self.start(
-            target.definition.path.sink,
-            "sink",
-            target.definition.wire_system,
-            {
-                "local": f"{target.sink}:{PORT}",
-                "flow": flow,
-                "queue_datagrams": SINK_QUEUE,
-                "size": target.definition.datagram_bytes,
-            },
-        )
+        last = len(self._way.legs)
+        local = {"local": self._way.listens(last)}
+        return await self._begin(last, "sink", {**local, **self._queue(last), "flow": flow})
 
-    async def forwarder(self, setting: Setting, system: str, **params: Any) -> str:
-        """Starts the forwarder of the I/O system under test, with more `params`, and returns its id."""
-        target = self._target
-        return await self.start(
-            target.definition.path.forwarder,
-            "forwarder",
-            system,
-            {
-                "local": f"{target.forwarder_in}:{PORT}",
-                "out_local": target.forwarder_out,
-                "remote": f"{target.sink}:{PORT}",
-                "queue_datagrams": setting.queue_datagrams,
-                "size": target.definition.datagram_bytes,
-                **params,
-            },
-        )
+    async def forwarder(self, at: int = 1) -> str:
+        """Starts the forwarder at that place of the way, and returns its id."""
+        ways = {
+            "local": self._way.listens(at),
+            "out_local": self._way.legs[at].sender,
+            "remote": self._way.listens(at + 1),
+        }
+        return await self._begin(at, "forwarder", {**ways, **self._queue(at)})
 
     async def source(
-        self, setting: Setting, flow: int, warmup_s: float, duration_s: float, rate_mbps: float | None = None
+        self, flow: int, warmup_s: float, duration_s: float, rate_mbps: float | None = None
     ) -> str:
-        """Starts the source, which sends at once, and returns its id. The rate is the setting's unless
-        given."""
-        target = self._target
-        return await self.start(
-            target.definition.path.source,
+        """Starts the source, which sends at once, and returns its id. The rate is the case's unless given."""
+        return await self._begin(
+            0,
             "source",
-            target.definition.wire_system,
             {
-                "local": target.source,
-                "remote": f"{target.forwarder_in}:{PORT}",
-                "size": target.definition.datagram_bytes,
-                "rate_mbps": rate_mbps or setting.offered_mbps,
+                "local": self._way.legs[0].sender,
+                "remote": self._way.listens(1),
+                "rate_mbps": rate_mbps or self._case.rate_mbps,
                 "warmup_s": warmup_s,
                 "duration_s": duration_s,
                 "flow": flow,
             },
         )
+
+    def _queue(self, at: int) -> dict[str, int]:
+        return {"queue_datagrams": self._case.stations[at].queue_datagrams}
+
+    async def _begin(self, at: int, workload: str, params: Mapping[str, Any]) -> str:
+        station = self._case.stations[at]
+        more = {"size": self._case.size, **params, **station.more}
+        return await self.start(self._way.hosts[at], workload, station.system, more)

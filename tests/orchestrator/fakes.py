@@ -195,7 +195,7 @@ class FakeKeeper:
 
 
 class FakeEngine:
-    """Experiments by how they behave: fddi, invalid, broken, full, endless."""
+    """Experiments by how they behave: fddi, invalid, broken, full, endless. Told to go on, endless ends."""
 
     def __init__(self) -> None:
         self.at_once = 0
@@ -224,6 +224,10 @@ class FakeEngine:
             )
         return as_json(resolve("two-fddi"))
 
+    def estimate(self, experiment: str, options: Mapping[str, Any]) -> Json:
+        self.topology(experiment, options)
+        return {"combinations": 2, "trials": 2, "seconds": 75.0}
+
     async def execute(
         self, machine: Any, lab: str, run: Run, directory: Path, report: Callable[[Json], None]
     ) -> str:
@@ -238,7 +242,7 @@ class FakeEngine:
 
     async def _execute(self, run: Run, directory: Path, report: Callable[[Json], None]) -> str:
         report({"phase": "trials", "done": 0, "total": 2, "seconds_left": 0.2})
-        if run.experiment == "endless":
+        if run.experiment == "endless" and run.id not in self.done:
             await asyncio.Event().wait()
         if run.experiment == "broken":
             raise ZeroDivisionError("nothing was sent")

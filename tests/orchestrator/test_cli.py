@@ -215,7 +215,7 @@ def test_its_orchestrator_killed_the_verb_fails_with_a_clear_message(tmp_path: P
     assert json.loads(cli(tmp_path, "run", "fddi", "--format", "json").stdout)["state"] == "done"
     listed = json.loads(cli(tmp_path, "results", "--format", "json").stdout)["runs"]
     assert [(run["state"], run["message"]) for run in listed][1] == (
-        "failed",
+        "interrupted",
         "interrupted: the orchestrator died",
     )
 

@@ -150,6 +150,58 @@ async def test_a_bad_request_names_field_value_and_what_is_allowed(
     assert (await api.send("GET", "/api/v1/runs"))["runs"] == []
 
 
+async def test_a_dry_run_says_how_long_it_would_take_and_does_nothing(api: Api) -> None:
+    body = {"experiment": "fddi", "dry_run": True}
+    found = await api.send("POST", "/api/v1/runs", body)
+    assert found == {"experiment": "fddi", "combinations": 2, "trials": 2, "seconds": 75.0}
+    body["experiment"] = "none"
+    assert (await api.send("POST", "/api/v1/runs", body, 422))["field"] == "experiment"
+    assert (await api.send("GET", "/api/v1/runs"))["runs"] == []
+
+
+async def test_a_run_is_paused_leaves_nothing_and_goes_on(api: Api) -> None:
+    run = await api.send("POST", "/api/v1/runs", {"experiment": "endless"}, 202)
+    path = f"/api/v1/runs/{run['id']}"
+    await until_measuring(api, run["id"])
+    await api.send("POST", f"{path}/pause", status=202)
+    await Api.until(lambda: api.send("GET", path), lambda seen: seen["state"] == "paused")
+    assert api.machine.deployed == {}
+    assert "no result yet" in (await api.send("GET", f"{path}/result", status=409))["detail"]
+    assert "is not under way: it is paused" in (await api.send("POST", f"{path}/pause", status=409))["detail"]
+    await api.send("POST", f"{path}/resume", status=202)
+    ended = await api.ended(run["id"])
+    assert (ended["state"], ended["message"], ended["lab"]) == ("done", "", f"endless-{run['id'][-6:]}")
+    assert api.machine.deployed == {}
+    problem = await api.send("POST", f"{path}/resume", status=409)
+    assert "is done; runs that are paused, interrupted, failed or cancelled can go on" in problem["detail"]
+
+
+async def test_a_queued_run_is_paused_before_it_began_and_keeps_its_lab(api: Api) -> None:
+    await api.lab("mine")
+    first = await api.send("POST", "/api/v1/runs", {"experiment": "endless"}, 202)
+    second = await api.send("POST", "/api/v1/runs", {"experiment": "fddi", "lab": "mine"}, 202)
+    path = f"/api/v1/runs/{second['id']}"
+    await until_measuring(api, first["id"])
+    assert (await api.send("POST", f"{path}/pause", status=202))["state"] == "paused"
+    assert (await api.send("POST", f"{path}/resume", status=202))["state"] == "queued"
+    await api.send("DELETE", f"/api/v1/runs/{first['id']}", status=202)
+    assert (await api.ended(second["id"]))["state"] == "done"
+    assert "mine" in api.machine.deployed
+    for what in ("pause", "resume"):
+        await api.send("POST", f"/api/v1/runs/20260101-000000-abcdef/{what}", status=404)
+
+
+async def test_a_shipped_experiment_alone_has_profiles(api: Api) -> None:
+    body = {"experiment": {"name": "mine"}, "profile": "period"}
+    assert (await api.send("POST", "/api/v1/runs", body, 422))["field"] == "profile"
+
+
+async def test_the_schema_of_ones_own_experiments_is_served(api: Api) -> None:
+    async with api.client.get("/api/v1/experiments/schema") as answer:
+        assert (answer.status, answer.content_type) == (200, "application/schema+json")
+        assert (await answer.json(content_type=None))["title"] == "Document"
+
+
 async def test_unknown_runs_and_labs_are_not_found(api: Api) -> None:
     for path in ("/api/v1/runs/none", "/api/v1/runs/..%2f..%2fetc", "/api/v1/runs/none/figure"):
         await api.send("GET", path, status=404)

@@ -60,12 +60,14 @@ def written_until_killed(state: Path) -> list[str]:
         return first + writer.stdout.read().split()
 
 
-async def test_killed_in_the_middle_of_writing_it_is_whole_and_its_runs_are_failed(tmp_path: Path) -> None:
+async def test_killed_in_the_middle_of_writing_it_is_whole_and_its_runs_are_interrupted(
+    tmp_path: Path,
+) -> None:
     acknowledged = await asyncio.to_thread(written_until_killed, tmp_path)
     store = await Store.open(tmp_path)
     found = {run.id: run for run in await store.list(10_000)}
     assert set(acknowledged) <= set(found)
-    assert {run.state for run in found.values()} == {"failed"}
+    assert {run.state for run in found.values()} == {"interrupted"}
     assert all(run.message.startswith("interrupted") for run in found.values())
     await store.close()
     with connect(tmp_path) as database:

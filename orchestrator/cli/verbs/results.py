@@ -33,7 +33,7 @@ def results_verb(run: str | None, figure: bool, limit: int, state: str | None, f
             raise click.UsageError("--figure needs a RUN")
         print(json.dumps({"runs": runs}, indent=2)) if format_ == "json" else _list(runs, directory)
         return
-    chosen = _choose(runs, run, directory)
+    chosen = choose(runs, run, str(directory))
     files = directory / "runs" / chosen["id"]
     if figure:
         if not (files / "figure.png").is_file():
@@ -49,12 +49,13 @@ def results_verb(run: str | None, figure: bool, limit: int, state: str | None, f
     print_result(result, files, console())
 
 
-def _choose(runs: list[dict[str, Any]], wanted: str, directory: Path) -> dict[str, Any]:
+def choose(runs: list[dict[str, Any]], wanted: str, place: str) -> dict[str, Any]:
+    """The run that a user means: its id, the end of it, or 'last'. Raises Failure."""
     found = runs[:1] if wanted == "last" else [run for run in runs if run["id"].endswith(wanted)]
     if len(found) == 1:
         return found[0]
     if not found:
-        raise Failure(f"there is no run {wanted!r} in {directory}")
+        raise Failure(f"there is no run {wanted!r} in {place}")
     raise Failure(f"{len(found)} runs end in {wanted!r}: {', '.join(run['id'] for run in found[:5])}")
 
 

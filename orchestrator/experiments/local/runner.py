@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import random
 import time
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from agents.errors import AgentError
 from orchestrator.experiments import environment
 from orchestrator.experiments.definitions import Options
 from orchestrator.experiments.figure import Axis, draw
-from orchestrator.experiments.journal import Journal, Report
+from orchestrator.experiments.journal import Journal, Report, seed_of
 from orchestrator.experiments.local.definition import LocalDefinition
 from orchestrator.experiments.local.judge import judge
 from orchestrator.experiments.local.plan import LocalPlan, local_plan
@@ -41,10 +40,11 @@ async def execute(
     returns, raises or is cancelled, no workload of it runs.
     """
     plan = plan or local_plan(options)
-    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(2**31)
+    seed = seed_of(run_dir, options)
     order = alternate(definition.groups(), plan.trials, seed)
     planned = [Planned(number, round_, cell) for number, (round_, cell) in enumerate(order)]
-    journal: Journal[LocalTrial] = Journal(run_dir, report, plan.warmup_s + plan.measured_s + plan.overhead_s)
+    guess_s = plan.warmup_s + plan.measured_s + plan.overhead_s
+    journal = Journal(run_dir, report, guess_s, LocalTrial)
     journal.begin(definition, options, seed)
     # A repeated trial has the number of the one it repeats, but its channels are its own.
     numbers = itertools.count()
@@ -59,8 +59,8 @@ async def execute(
                     journal.keep(recorded(one, time.time(), 0.0, None, str(error)))
                     raise
 
-            before = await environment.describe(await machine.lab(lab))
-            await journal.repeat(planned, trial, plan.repeated)
+            before = journal.surroundings(await environment.describe(await machine.lab(lab)))
+            await journal.repeat(planned, len(planned), trial, plan.repeated)
             after = await environment.describe(await machine.lab(lab))
             missed = scene.missed([trial for trial in journal.trials if trial.valid])
     except AgentError as error:

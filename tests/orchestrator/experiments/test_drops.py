@@ -8,10 +8,16 @@ import pytest
 
 from orchestrator.experiments.books import Passage
 from orchestrator.experiments.definitions import EXPERIMENTS
-from orchestrator.experiments.drops import Seen, crossings, passages, wires
+from orchestrator.experiments.drops import Part, Seen, crossings, passages, sink_refused
+from orchestrator.experiments.way import Crossing, Way
 from tests.orchestrator.experiments.live_machine import LiveMachine, with_lab
 
 PATH = EXPERIMENTS["fddi"].path
+
+
+def way_of(record: dict[str, Any]) -> Way:
+    hosts = (PATH.source, PATH.forwarder, PATH.sink)
+    return Way.of(record, hosts, (Crossing.of(PATH.ring_in), Crossing.of(PATH.ring_out)))
 
 
 @pytest.fixture
@@ -25,17 +31,18 @@ def ways(
     middle: dict[str, int] | None = None,
     manager: dict[str, Any] | None = None,
     forwarder: dict[str, int] | None = None,
+    sinks: dict[str, Any] | None = None,
 ) -> list[Passage]:
     seen = Seen(
         network=network or {},
         hosts={"source": {}, "middle": middle or {}, "sink": {}},
-        sent=100,
-        received=90,
-        sink={},
-        forwarder={"received": 95, "sent": 93, **(forwarder or {})},
-        manager=manager or {},
+        parts=[
+            Part({"sent": 100}, {}),
+            Part({"received": 95, "sent": 93, **(forwarder or {})}, manager or {}),
+            Part({"received": 90}, sinks or {}),
+        ],
     )
-    return passages(seen, PATH, *wires(record, PATH))
+    return passages(seen, way_of(record))
 
 
 def named(passage: Passage) -> dict[str, int]:
@@ -96,8 +103,16 @@ def test_with_packet_sockets_the_kernels_copies_are_no_loss(record: dict[str, An
         assert named(inwards) == {"manager packet_full_eth0": 2}
 
 
+def test_a_sink_on_our_stack_has_its_managers_drops_and_its_room(record: dict[str, Any]) -> None:
+    manager = {"backend": "packet", "drop_endpoint_queue": 5}
+    *_, outwards = ways(record, sinks=manager)
+    assert named(outwards) == {"sink's manager endpoint_queue": 5}
+    assert sink_refused({"udp.RcvbufErrors": 100}, manager) == 5
+    assert sink_refused({"udp.RcvbufErrors": 100}, {}) == 100
+
+
 def test_interfaces_tell_datagrams_from_arp(record: dict[str, Any]) -> None:
-    wire, _ = wires(record, PATH)
+    wire, _ = way_of(record).wires
     counted = {
         "source.eth0.tx_packets": 12,
         "source.eth0.tx_bytes": 10 * 4342 + 2 * 42,

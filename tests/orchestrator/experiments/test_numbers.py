@@ -135,7 +135,7 @@ def test_a_good_trial_is_valid() -> None:
         ({"busy": 0.99}, {}, 0, "the source was the bottleneck: busy 99%"),
         ({"late": 0.5}, {}, 0, "the source was the bottleneck: 50% of its sends were late"),
         ({}, {"busy": 1.0}, 0, "the sink was the bottleneck: busy 100%"),
-        ({}, {}, 3, "its socket buffer refused 3 datagrams"),
+        ({}, {}, 3, "its queue refused 3 datagrams"),
     ],
 )
 def test_a_trial_that_says_nothing_about_the_system_is_invalid(

@@ -92,7 +92,7 @@ async def test_a_budget_that_is_the_best_of_bad_ones_is_told_with_the_result(tmp
     def misfits(result: Result) -> list[str]:
         return [note for note in result.environment["notes"] if "makes this machine the paper's" in note]
 
-    (told,) = misfits(await run(LiveMachine(steep), tmp_path, Options(quick=True, seed=1)))
+    (told,) = misfits(await run(LiveMachine(steep), tmp_path / "steep", Options(quick=True, seed=1)))
     assert "linux with 0, 1, 2, 3 hogs did" in told and "instead of 93.0, 50.0, 33.3, 25.0" in told
     assert misfits(await run(LiveMachine(paper), tmp_path, Options(quick=True, seed=1))) == []
 
@@ -207,6 +207,23 @@ async def test_a_dead_agent_ends_the_run_and_is_named(tmp_path: Path) -> None:
         await running
 
 
+async def test_a_run_that_was_stopped_goes_on_with_its_calibration_order_and_trials(tmp_path: Path) -> None:
+    machine, options = LiveMachine(paper), Options(quick=True)
+    running = asyncio.create_task(run(machine, tmp_path, options))
+    directory = tmp_path / "runs/20260101-000000-abcdef"
+    journal = directory / "trials.jsonl"
+    await eventually(lambda: journal.exists() and len(trials(tmp_path)) >= 5, "five trials")
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    before, calibration = trials(tmp_path), (directory / "calibration.json").read_bytes()
+    result = await run(LiveMachine(slow), tmp_path, options)
+    assert trials(tmp_path)[: len(before)] == before
+    assert sorted(trial["number"] for trial in trials(tmp_path)) == list(range(16))
+    assert (directory / "calibration.json").read_bytes() == calibration
+    assert {row.trials for row in result.rows} == {1}
+
+
 async def test_a_lab_without_the_experiments_hosts_is_refused(tmp_path: Path) -> None:
     machine = LiveMachine(paper)
     await machine.deploy("fddi", {"name": "other", "hosts": {"a": None}, "networks": {}})
@@ -216,7 +233,8 @@ async def test_a_lab_without_the_experiments_hosts_is_refused(tmp_path: Path) ->
 
 async def test_a_lab_with_another_medium_is_measured_and_noted(tmp_path: Path) -> None:
     said = "ring-a of this lab is a shared network; profile scaled uses a switched one"
-    result = await run(LiveMachine(paper), tmp_path, Options(profile="scaled", quick=True, seed=1))
+    scaled = Options(profile="scaled", quick=True, seed=1)
+    result = await run(LiveMachine(paper), tmp_path / "scaled", scaled)
     assert said in result.environment["notes"]
     result = await run(LiveMachine(paper), tmp_path, Options(quick=True, seed=1))
     assert not any("of this lab" in note for note in result.environment["notes"])
