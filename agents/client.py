@@ -51,12 +51,56 @@ class Machine(Protocol):
         """Destroys the lab and all that runs in it; a lab that is not there is destroyed already."""
         ...
 
+    async def difference(self, lab: str, topology: Mapping[str, Any]) -> list[Json]:
+        """What `apply` would change, changing nothing: [{"change": "add" | "remove" | "change",
+        "kind": "host" | "network" | "interface" | "trunk", "name", "fields": {field: [old, new]}}]."""
+        ...
+
+    async def apply(self, lab: str, topology: Mapping[str, Any]) -> Json:
+        """Makes a deployed lab what `topology` says, touching only the difference: {"changes", "record"}.
+
+        Hosts that stay keep their processes. A failure leaves the lab as it was, or, should that be
+        impossible, refusing all (409) but to be destroyed or deployed anew.
+        """
+        ...
+
     async def counters(self, lab: str) -> dict[str, int]:
         """Cumulative counters of the lab's interfaces, shapers and networks."""
         ...
 
-    async def set_network(self, lab: str, network: str, rate_mbps: float | None) -> Json:
-        """Changes a network's rate (Mb/s, None: not shaped) without a gap; returns the lab's Record."""
+    async def set_network(
+        self,
+        lab: str,
+        network: str,
+        rate_mbps: float | None,
+        impairments: Mapping[str, Any] | None = None,
+    ) -> Json:
+        """Changes a network's rate (Mb/s, None: not shaped) without a gap; returns the lab's Record.
+
+        `impairments` are those of `topologies.model.Impairments`, such as {"loss": 0.01, "seed": 7}, and
+        begin anew; None leaves them as they are.
+        """
+        ...
+
+    async def cut(self, lab: str, network: str, host: str | None = None) -> Json:
+        """Cuts a network, or with `host` that station's link to it; returns the lab's Record.
+
+        What meets the cut is counted: `<network>.<port>.cut_in_drops` and `cut_out_drops` (IPv4 frames from
+        and for the station), `cut_other_drops`. Cutting what is cut changes nothing.
+        """
+        ...
+
+    async def heal(self, lab: str, network: str, host: str | None = None) -> Json:
+        """The reverse of `cut`; a host's link stays cut when its network is healed. Returns the Record."""
+        ...
+
+    async def stop_host(self, lab: str, host: str) -> Json:
+        """Kills all that runs on the host and lets nothing pass its ports, counted as for a cut; returns the
+        Record. Requests to the host are refused (409) until it is started."""
+        ...
+
+    async def start_host(self, lab: str, host: str) -> Json:
+        """Lets a stopped host be used again; nothing runs on it. Returns the lab's Record."""
         ...
 
     async def set_budget(self, lab: str, host: str, quota_us: int | None, period_us: int) -> None:
@@ -142,11 +186,39 @@ class MachineClient:
     async def destroy(self, lab: str) -> None:
         await self._text("DELETE", path_of("labs", lab), timeout_s=SLOW_S)
 
+    async def difference(self, lab: str, topology: Mapping[str, Any]) -> list[Json]:
+        answer = await self._json("POST", path_of("labs", lab, "difference"), dict(topology))
+        return cast(list[Json], answer["changes"])
+
+    async def apply(self, lab: str, topology: Mapping[str, Any]) -> Json:
+        return await self._json("POST", path_of("labs", lab, "apply"), dict(topology), timeout_s=SLOW_S)
+
     async def counters(self, lab: str) -> dict[str, int]:
         return await self._json("GET", path_of("labs", lab, "counters"))
 
-    async def set_network(self, lab: str, network: str, rate_mbps: float | None) -> Json:
-        return await self._json("PUT", path_of("labs", lab, "networks", network), {"rate_mbps": rate_mbps})
+    async def set_network(
+        self,
+        lab: str,
+        network: str,
+        rate_mbps: float | None,
+        impairments: Mapping[str, Any] | None = None,
+    ) -> Json:
+        body: Json = {"rate_mbps": rate_mbps}
+        if impairments is not None:
+            body["impairments"] = dict(impairments)
+        return await self._json("PUT", path_of("labs", lab, "networks", network), body)
+
+    async def cut(self, lab: str, network: str, host: str | None = None) -> Json:
+        return await self._json("POST", _link(lab, network, host) + "/cut")
+
+    async def heal(self, lab: str, network: str, host: str | None = None) -> Json:
+        return await self._json("POST", _link(lab, network, host) + "/heal")
+
+    async def stop_host(self, lab: str, host: str) -> Json:
+        return await self._json("POST", path_of("labs", lab, "hosts", host, "stop"))
+
+    async def start_host(self, lab: str, host: str) -> Json:
+        return await self._json("POST", path_of("labs", lab, "hosts", host, "start"))
 
     async def set_budget(self, lab: str, host: str, quota_us: int | None, period_us: int) -> None:
         body = {"quota_us": quota_us, "period_us": period_us}
@@ -189,3 +261,10 @@ class MachineClient:
 
     async def _text(self, method: str, path: str, body: Any = None, timeout_s: float = USUAL_S) -> str:
         return (await self._transport.request(method, path, body, timeout_s=timeout_s)).decode()
+
+
+def _link(lab: str, network: str, host: str | None) -> str:
+    """The path of a network, or of a host's link to it."""
+    if host is None:
+        return path_of("labs", lab, "networks", network)
+    return path_of("labs", lab, "hosts", host, "interfaces", network)

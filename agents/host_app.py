@@ -13,7 +13,7 @@ from agents.host_counters import read_network, read_softirq
 from agents.host_exec import Commands
 from agents.host_registry import Workloads
 from agents.problems import BODY_LIMIT, problem_middleware, read_model
-from agents.requests import Command, Execution, HogCount, HostSetup, WorkloadSpec
+from agents.requests import Command, Execution, HogCount, HostSetup, Interfaces, WorkloadSpec
 from topologies.cgroups import HostCgroup
 
 WAIT_LIMIT_S = 30.0
@@ -48,6 +48,7 @@ class HostAgent:
                 web.get("/workloads/{id}", self._state),
                 web.delete("/workloads/{id}", self._stop),
                 web.post("/workloads/{id}/commands", self._tell),
+                web.put("/interfaces", self._set_interfaces),
                 web.get("/hogs", self._hog_state),
                 web.put("/hogs", self._set_hogs),
                 web.get("/counters", self._counters),
@@ -88,6 +89,10 @@ class HostAgent:
     async def _tell(self, request: web.Request) -> web.Response:
         workload = self._workloads.get(request.match_info["id"])
         workload.tell((await read_model(request, Command)).model_dump())
+        return web.Response(status=204)
+
+    async def _set_interfaces(self, request: web.Request) -> web.Response:
+        self._setup.interfaces = (await read_model(request, Interfaces)).interfaces
         return web.Response(status=204)
 
     async def _hog_state(self, request: web.Request) -> web.Response:

@@ -1,7 +1,7 @@
-"""Large pages for the pools that want them: the kernel may make so many when a pool is created, and has them back with it.
+"""Large pages for the pools that want them: the kernel may make so many, and has them back with their pool.
 
-`nr_overcommit_hugepages` (the kernel's admin-guide/mm/hugetlbpage) sets nothing aside: it is how many may be made
-beyond those that are. The manager of a host cannot raise it, and a machine has it at 0 unless somebody did.
+`nr_overcommit_hugepages` (the kernel's admin-guide/mm/hugetlbpage) sets nothing aside: it is how many may be
+made beyond those that are. The manager of a host cannot raise it, and a machine has it at 0 unless somebody did.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 def may_be_made(run_root: Path, limit: Path = LIMIT) -> Iterator[None]:
     """Raises the machine's limit by PAGES, and lowers it by as many at the end.
 
-    What was raised stands in `run_root` until then: after a SIGKILL the next agent there lowers it. Where the limit cannot be
-    set (a container whose /sys is read-only) all stays as it is.
+    What was raised stands in `run_root` until then: after a SIGKILL the next agent there lowers it. Where the
+    limit cannot be set (a container whose /sys is read-only) all stays as it is.
     """
     record = run_root / "huge-pages"
     try:

@@ -19,8 +19,10 @@ from agents.problems import BODY_LIMIT, problem_middleware, read_json, read_mode
 from agents.requests import Budget, Command, Execution, HogCount, NetworkChange, WorkloadSpec
 from agents.transport import path_of
 from topologies import TopologyError, load_topology
+from topologies.builder.difference import Change
 from topologies.cgroups import CgroupError, HostCgroup
 from topologies.model import Name, Topology
+from topologies.record import Record
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Seconds a host agent may take: it gives a workload, and before it a manager, a minute to become ready.
@@ -41,7 +43,7 @@ class MachineApp:
     def app(self) -> web.Application:
         """The application that serves this machine."""
         app = web.Application(middlewares=[problem_middleware], client_max_size=BODY_LIMIT)
-        host = "/labs/{lab}/hosts/{host}"
+        host, network = "/labs/{lab}/hosts/{host}", "/labs/{lab}/networks/{network}"
         app.add_routes(
             [
                 web.get("/health", self._health),
@@ -50,7 +52,15 @@ class MachineApp:
                 web.get("/labs/{lab}", self._lab),
                 web.delete("/labs/{lab}", self._destroy),
                 web.get("/labs/{lab}/counters", self._counters),
-                web.put("/labs/{lab}/networks/{network}", self._set_network),
+                web.post("/labs/{lab}/difference", self._difference),
+                web.post("/labs/{lab}/apply", self._apply),
+                web.put(network, self._set_network),
+                web.post(f"{network}/cut", self._cut),
+                web.post(f"{network}/heal", self._heal),
+                web.post(f"{host}/interfaces/{{network}}/cut", self._cut),
+                web.post(f"{host}/interfaces/{{network}}/heal", self._heal),
+                web.post(f"{host}/stop", self._stop_host),
+                web.post(f"{host}/start", self._start_host),
                 web.put(f"{host}/budget", self._set_budget),
                 web.get(f"{host}/hogs", self._hogs),
                 web.put(f"{host}/hogs", self._set_hogs),
@@ -91,7 +101,7 @@ class MachineApp:
             raise Problem(422, f"a lab cannot be named {name[:80]!r}: {_NAME_RULE}", "lab")
         lab, new = await self._labs.deploy(name, _topology(await read_json(request)))
         assert lab.record is not None
-        return web.json_response(lab.record.model_dump(mode="json"), status=201 if new else 200)
+        return _told(lab.record, 201 if new else 200)
 
     async def _lab(self, request: web.Request) -> web.Response:
         return web.json_response(self._labs.get(request.match_info["lab"]).describe())
@@ -102,14 +112,34 @@ class MachineApp:
             await self._labs.destroy(name)
         return web.Response(status=204)
 
+    async def _difference(self, request: web.Request) -> web.Response:
+        lab, topology = request.match_info["lab"], _topology(await read_json(request))
+        return web.json_response(_changes(await self._labs.difference(lab, topology)))
+
+    async def _apply(self, request: web.Request) -> web.Response:
+        lab, topology = request.match_info["lab"], _topology(await read_json(request))
+        record, changes = await self._labs.apply(lab, topology)
+        return web.json_response(_changes(changes) | {"record": record.model_dump(mode="json")})
+
     async def _counters(self, request: web.Request) -> web.Response:
         return web.json_response(await self._labs.counters(request.match_info["lab"]))
 
     async def _set_network(self, request: web.Request) -> web.Response:
         change = await read_model(request, NetworkChange)
         lab, network = request.match_info["lab"], request.match_info["network"]
-        record = await self._labs.set_network(lab, network, change.rate_mbps)
-        return web.json_response(record.model_dump(mode="json"))
+        return _told(await self._labs.set_network(lab, network, change.rate_mbps, change.impairments))
+
+    async def _cut(self, request: web.Request) -> web.Response:
+        return _told(await self._labs.set_cut(*_where(request), cut=True))
+
+    async def _heal(self, request: web.Request) -> web.Response:
+        return _told(await self._labs.set_cut(*_where(request), cut=False))
+
+    async def _stop_host(self, request: web.Request) -> web.Response:
+        return _told(await self._labs.stop_host(request.match_info["lab"], request.match_info["host"]))
+
+    async def _start_host(self, request: web.Request) -> web.Response:
+        return _told(await self._labs.start_host(request.match_info["lab"], request.match_info["host"]))
 
     async def _set_budget(self, request: web.Request) -> web.Response:
         budget = await read_model(request, Budget)
@@ -209,6 +239,19 @@ def _topology(body: Any) -> Topology:
         return load_topology(body)
     except TopologyError as error:
         raise refused_topology(error) from None
+
+
+def _where(request: web.Request) -> tuple[str, str, str | None]:
+    named = request.match_info
+    return named["lab"], named["network"], named.get("host")
+
+
+def _told(record: Record, status: int = 200) -> web.Response:
+    return web.json_response(record.model_dump(mode="json"), status=status)
+
+
+def _changes(changes: list[Change]) -> dict[str, Any]:
+    return {"changes": [change.document() for change in changes]}
 
 
 def _passed(answer: bytes, status: int = 200) -> web.Response:

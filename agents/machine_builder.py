@@ -8,9 +8,12 @@ from typing import Protocol
 
 from agents.errors import Problem
 from topologies import TopologyError, builder
+from topologies.builder.apply import Leaving, planned
 from topologies.builder.control import counters, set_network
+from topologies.builder.difference import Change, difference
+from topologies.builder.outages import set_cut, set_stopped
 from topologies.cgroups import CgroupError
-from topologies.model import Topology
+from topologies.model import Impairments, Topology
 from topologies.record import Record, RecordError
 
 Progress = Callable[[str, int, int], None]
@@ -27,8 +30,26 @@ class Builder(Protocol):
         """As `topologies.builder.destroy`."""
         ...
 
-    def set_network(self, record: Record, network: str, rate_mbps: float | None) -> Record:
+    def difference(self, record: Record, topology: Topology) -> list[Change]:
+        """What `apply` would change."""
+        ...
+
+    def apply(self, record: Record, topology: Topology, leaving: Leaving) -> tuple[Record, list[Change]]:
+        """As `topologies.builder.apply.apply`."""
+        ...
+
+    def set_network(
+        self, record: Record, network: str, rate_mbps: float | None, impairments: Impairments | None
+    ) -> Record:
         """As `topologies.builder.control.set_network`."""
+        ...
+
+    def set_cut(self, record: Record, network: str, host: str | None, cut: bool) -> Record:
+        """As `topologies.builder.outages.set_cut`."""
+        ...
+
+    def set_stopped(self, record: Record, host: str, stopped: bool) -> Record:
+        """As `topologies.builder.outages.set_stopped`."""
         ...
 
     def counters(self, record: Record) -> dict[str, int]:
@@ -45,8 +66,22 @@ class KernelBuilder:
     def destroy(self, lab: str, run_root: Path) -> None:
         builder.destroy(lab, run_root)
 
-    def set_network(self, record: Record, network: str, rate_mbps: float | None) -> Record:
-        return set_network(record, network, rate_mbps)
+    def difference(self, record: Record, topology: Topology) -> list[Change]:
+        return difference(record, planned(record, topology))
+
+    def apply(self, record: Record, topology: Topology, leaving: Leaving) -> tuple[Record, list[Change]]:
+        return builder.apply(record, topology, leaving)
+
+    def set_network(
+        self, record: Record, network: str, rate_mbps: float | None, impairments: Impairments | None
+    ) -> Record:
+        return set_network(record, network, rate_mbps, impairments)
+
+    def set_cut(self, record: Record, network: str, host: str | None, cut: bool) -> Record:
+        return set_cut(record, network, host, cut)
+
+    def set_stopped(self, record: Record, host: str, stopped: bool) -> Record:
+        return set_stopped(record, host, stopped)
 
     def counters(self, record: Record) -> dict[str, int]:
         return counters(record)
@@ -66,6 +101,8 @@ def told(error: Exception) -> Exception:
     """A builder's error as the `Problem` that tells it; any other as it is."""
     if isinstance(error, TopologyError):
         return refused_topology(error)
+    if isinstance(error, builder.Unsupported):
+        return Problem(422, str(error), error.field)
     for kind, status in _STATUS.items():
         if isinstance(error, kind):
             notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))

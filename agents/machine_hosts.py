@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -67,7 +68,7 @@ class HostLink:
         """
         async with self._starting:
             if self.state == "stopped":
-                raise AgentError(409, f"lab {self._setup.lab!r} is being destroyed")
+                raise AgentError(409, self.message)
             if self.state == "failed" and not (changes and self._told):
                 self._told = self._told or changes
                 raise AgentError(503, self.message)
@@ -81,13 +82,23 @@ class HostLink:
             if not await child.ended_within(DEATH_S):
                 raise error
             if self._stopped():
-                raise AgentError(409, f"lab {self._setup.lab!r} was destroyed meanwhile") from None
+                raise AgentError(409, f"{self.message} meanwhile") from None
             self._told = self._told or changes
             raise AgentError(503, self._death(child)) from None
 
-    async def stop(self) -> None:
-        """Ends the agent and its children, for good."""
-        self.state = "stopped"
+    async def adopt(self, setup: HostSetup) -> None:
+        """The host has become what `setup` says: a manager that its agent starts from now on is told so."""
+        if setup == self._setup:
+            return
+        self._setup = setup
+        if self.state in ("starting", "running"):
+            # One that dies meanwhile is started with the new setup when it is needed again.
+            with contextlib.suppress(AgentError):
+                await self.ask("PUT", "/interfaces", {"interfaces": setup.interfaces})
+
+    async def stop(self, why: str) -> None:
+        """Ends the agent and its children, for good; `why` is what later requests are told."""
+        self.state, self.message = "stopped", why
         child = self._child
         if child is not None and child.returncode is None:
             child.signal(signal.SIGTERM)
@@ -136,7 +147,7 @@ class HostLink:
         await child.kill()
         if self.state == "starting":
             self.state = "none"
-        raise AgentError(502, f"{self._name} did not start: {complaint or 'its lab is being destroyed'}")
+        raise AgentError(502, f"{self._name} did not start: {complaint or self.message}")
 
     def _death(self, child: Child) -> str:
         assert child.returncode is not None

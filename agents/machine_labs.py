@@ -14,8 +14,10 @@ from agents.machine_builder import Builder, told
 from agents.machine_hosts import HostLink
 from agents.metronome import Metronome
 from agents.requests import HostSetup
+from topologies.builder import PartlyChanged
+from topologies.builder.difference import Change
 from topologies.cgroups import HostCgroup
-from topologies.model import Topology
+from topologies.model import Impairments, Topology
 from topologies.record import RECORD_FILE, Record
 
 log = logging.getLogger(__name__)
@@ -28,7 +30,10 @@ class Abandoned(Exception):
 
 
 class Lab:
-    """A lab, from the request to deploy it until it is gone. `lock` is held by what builds or reads it."""
+    """A lab, from the request to deploy it until it is gone. `lock` is held by what builds or reads it.
+
+    `spoiled`: how a change of it went wrong, so that it can only be destroyed or deployed anew.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -36,6 +41,7 @@ class Lab:
         self.record: Record | None = None
         self.links: dict[str, HostLink] = {}
         self.doomed = False
+        self.spoiled = ""
         self._metronomes: dict[str, Metronome] = {}
 
     def set_budget(self, host: str, quota_us: int | None, period_us: int) -> None:
@@ -56,7 +62,13 @@ class Lab:
         """Ends everything that runs for the lab."""
         for host in list(self._metronomes):
             self._lift(host)
-        await asyncio.gather(*(link.stop() for link in self.links.values()))
+        why = f"lab {self.name!r} is being destroyed"
+        await asyncio.gather(*(link.stop(why) for link in self.links.values()))
+
+    async def drop(self, host: str) -> None:
+        """Ends everything that runs on a host that is to go."""
+        self._lift(host)
+        await self.links.pop(host).stop(f"host {host!r} of lab {self.name!r} is gone")
 
     def link(self, host: str) -> HostLink:
         """The agent of a host. Raises `Problem` 404."""
@@ -96,13 +108,19 @@ class Labs:
 
     def deployed(self) -> list[Lab]:
         """The labs that can be used."""
-        return [lab for lab in self._labs.values() if lab.record is not None and not lab.doomed]
+        return [
+            lab
+            for lab in self._labs.values()
+            if lab.record is not None and not lab.doomed and not lab.spoiled
+        ]
 
     def get(self, name: str) -> Lab:
-        """The lab of that name. Raises `Problem` 404, also while it is deployed or destroyed."""
+        """The lab of that name. Raises `Problem` 404, also while it is deployed or destroyed, 409 spoiled."""
         lab = self._labs.get(name)
         if lab is None or lab.record is None or lab.doomed:
             raise not_found("lab", name)
+        if lab.spoiled:
+            raise Problem(409, lab.spoiled, "lab")
         return lab
 
     async def deploy(self, name: str, topology: Topology) -> tuple[Lab, bool]:
@@ -121,6 +139,9 @@ class Labs:
     async def _deploy(self, lab: Lab, topology: Topology) -> bool:
         if lab.doomed:
             raise Problem(409, f"lab {lab.name!r} is being destroyed")
+        if lab.spoiled:
+            await lab.stop()
+            lab.record, lab.spoiled = None, ""  # the builder destroys what is left of it first
         if lab.record is not None:
             if lab.record.topology == topology:
                 return False
@@ -163,15 +184,87 @@ class Labs:
                 log.error("lab %s cannot be destroyed: %s", name, outcome)
         return not self._labs
 
-    async def set_network(self, name: str, network: str, rate_mbps: float | None) -> Record:
-        """Changes a network's rate; the lab's new record. Raises `Problem` 404, 422."""
+    async def difference(self, name: str, topology: Topology) -> list[Change]:
+        """What `apply` would change. Raises `Problem` 404."""
         lab = self.get(name)
         async with lab.lock:
+            return await _blocking(self._builder.difference, self._still(lab), topology)
+
+    async def apply(self, name: str, topology: Topology) -> tuple[Record, list[Change]]:
+        """Makes a lab what `topology` says, touching only the difference; its record then, and what changed.
+
+        Raises `Problem` 404, 409, 422, or 500: then the lab is as it was, or spoiled.
+        """
+        lab, loop = self.get(name), asyncio.get_running_loop()
+
+        def leaving(hosts: list[str]) -> None:
+            asyncio.run_coroutine_threadsafe(self._leave(lab, hosts), loop).result()
+
+        async with lab.lock:
             record = self._still(lab)
-            if network not in record.networks:
-                raise not_found("network", network, f"lab {name!r}")
-            lab.record = await _blocking(self._builder.set_network, record, network, rate_mbps)
+            try:
+                record, changes = await _blocking(self._builder.apply, record, topology, leaving)
+            except Problem as problem:
+                if isinstance(problem.__cause__, PartlyChanged):
+                    lab.spoiled = problem.detail
+                raise
+            lab.record = record
+            for host in record.hosts:
+                setup = self._setup(record, host)
+                if host in lab.links:
+                    await lab.links[host].adopt(setup)
+                else:
+                    lab.links[host] = HostLink(setup)
+            return record, changes
+
+    async def _leave(self, lab: Lab, hosts: list[str]) -> None:
+        for host in hosts:
+            await lab.drop(host)
+
+    async def set_network(
+        self, name: str, network: str, rate_mbps: float | None, impairments: Impairments | None
+    ) -> Record:
+        """Changes a network's rate, and what it loses; the lab's new record. Raises `Problem` 404, 422."""
+        lab = self.get(name)
+        async with lab.lock:
+            record = self._with_network(lab, network)
+            change = self._builder.set_network
+            lab.record = await _blocking(change, record, network, rate_mbps, impairments)
             return lab.record
+
+    async def set_cut(self, name: str, network: str, host: str | None, cut: bool) -> Record:
+        """Cuts or heals a network, or a host's link to it; the lab's new record. Raises `Problem` 404."""
+        lab = self.get(name)
+        async with lab.lock:
+            record = self._with_network(lab, network)
+            if host is not None:
+                lab.link(host)
+            lab.record = await _blocking(self._builder.set_cut, record, network, host, cut)
+            return lab.record
+
+    async def stop_host(self, name: str, host: str) -> Record:
+        """Ends all that runs on a host and lets nothing pass its ports. Raises `Problem` 404."""
+        lab = self.get(name)
+        async with lab.lock:
+            record, link = self._still(lab), lab.link(host)
+            if not record.hosts[host].stopped:
+                await link.stop(f"host {host!r} of lab {name!r} is stopped")
+                try:
+                    lab.record = record = await _blocking(self._builder.set_stopped, record, host, True)
+                except BaseException:
+                    lab.links[host] = HostLink(self._setup(record, host))
+                    raise
+            return record
+
+    async def start_host(self, name: str, host: str) -> Record:
+        """Lets a stopped host be used again. Raises `Problem` 404."""
+        lab = self.get(name)
+        async with lab.lock:
+            record, _ = self._still(lab), lab.link(host)
+            if record.hosts[host].stopped:
+                lab.record = record = await _blocking(self._builder.set_stopped, record, host, False)
+                lab.links[host] = HostLink(self._setup(record, host))
+            return record
 
     async def counters(self, name: str) -> dict[str, int]:
         """The cumulative counters of the lab's networks and interfaces."""
@@ -183,6 +276,12 @@ class Labs:
         if lab.record is None or lab.doomed:
             raise not_found("lab", lab.name)
         return lab.record
+
+    def _with_network(self, lab: Lab, network: str) -> Record:
+        record = self._still(lab)
+        if network not in record.networks:
+            raise not_found("network", network, f"lab {lab.name!r}")
+        return record
 
     def _setup(self, record: Record, host: str) -> HostSetup:
         entry = record.hosts[host]

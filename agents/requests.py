@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from topologies.model import Impairments
+
 MAX_HOGS = 64
 SPEC_LIMIT = 32 << 10
 """Bytes of a workload's specification: it must fit into the pipe to the workload at once."""
@@ -75,9 +77,10 @@ class Budget(_Request):
 
 
 class NetworkChange(_Request):
-    """A network's new rate in Mb/s; null: not shaped."""
+    """A network's new rate in Mb/s; null: not shaped. Without impairments those it has stay."""
 
     rate_mbps: Annotated[float, Field(ge=1, le=10_000, allow_inf_nan=False)] | None
+    impairments: Impairments | None = None
 
 
 class Execution(_Request):
@@ -91,6 +94,12 @@ class Execution(_Request):
         if not argv[0]:
             raise ValueError("the program's name is empty")
         return argv
+
+
+class Interfaces(_Request):
+    """A host's interfaces, when they have changed: those of its `HostSetup`."""
+
+    interfaces: list[dict[str, Any]]
 
 
 class HostSetup(_Request):

@@ -183,10 +183,15 @@ def network_checks(network: NetworkProbe) -> list[Check]:
         Check(
             "netem",
             lambda: network.qdisc("netem", delay=1000),
-            "loss, delay and jitter are possible (not offered yet)",
-            "delay and jitter are not possible; loss needs cls_bpf",
+            "networks can have delay and jitter",
+            "no network can have delay or jitter",
         ),
-        Check("cls_bpf", network.cls_bpf, "seeded loss is possible (not offered yet)", "loss needs netem"),
+        Check(
+            "cls_bpf",
+            network.cls_bpf,
+            "networks can have loss and be cut, and hosts be stopped",
+            "no network can have loss or be cut, no host be stopped",
+        ),
         Check(
             "AF_XDP",
             network.af_xdp,

@@ -5,6 +5,7 @@ The machine agent knows what a lab owns; this knows how far it is, who wanted it
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -100,7 +101,7 @@ class Labs:
         if lab is None:
             return None
         if lab.run is not None and lab.run != run:
-            raise Problem(409, f"the lab {name!r} is in use by the run {lab.run}; cancel that first", "lab")
+            raise _in_use(lab)
         if lab.state != "destroying":
             lab.state, lab.message = "destroying", ""
             lab.work = asyncio.create_task(self._destroy(lab, lab.work), name=f"destroy {name}")
@@ -115,14 +116,52 @@ class Labs:
         if name in self._labs:
             raise Problem(500, f"the lab {name!r} could not be destroyed: {lab.message}", "lab")
 
-    async def set_network(self, name: str, network: str, rate_mbps: float | None) -> Lab:
-        """Replace a network's rate while traffic flows. Raises Problem 404, 409, or what the machine says."""
-        lab = self.ready(name)
-        if network not in lab.record.get("networks", {}):
-            known = ", ".join(sorted(lab.record.get("networks", {})))
-            raise Problem(404, f"the lab {name!r} has no network {network!r}; it has {known}", "network")
-        lab.record = await self._machine.client.set_network(name, network, rate_mbps)
+    async def difference(self, name: str, topology: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What `apply` would change. Raises Problem 404, 409, or what the machine says."""
+        self._changeable(name)
+        return await self._machine.client.difference(name, topology)
+
+    def apply(self, name: str, topology: Mapping[str, Any]) -> Lab:
+        """Begin to make a lab what another topology says. Raises Problem 404, or 409 while a run uses it."""
+        lab = self._changeable(name)
+        lab.state, lab.message = "changing", ""
         self._tell(lab)
+        lab.work = asyncio.create_task(self._apply(lab, dict(topology)), name=f"apply {name}")
+        return lab
+
+    async def set_network(
+        self, name: str, network: str, rate_mbps: float | None, impairments: Mapping[str, Any]
+    ) -> Lab:
+        """Replace a network's rate and impairments while traffic flows. Raises Problem 404, 409, or what the
+        machine says."""
+        lab = self._with_network(name, network)
+        lab.record = await self._machine.client.set_network(name, network, rate_mbps, impairments)
+        change = {"state": "changed", "rate_mbps": rate_mbps, **impairments}
+        self._events.publish(
+            "network", {"lab": name, "network": network, "host": None, **change}, run=lab.run
+        )
+        return lab
+
+    async def cut(self, name: str, network: str, host: str | None, cut: bool) -> Lab:
+        """Cut a network, or a host's link to it, or heal it. Raises Problem 404, 409, or what the machine
+        says."""
+        lab = self._with_network(name, network)
+        if host is not None:
+            self.interface(name, host, network)
+        machine = self._machine.client
+        lab.record = await (machine.cut if cut else machine.heal)(name, network, host)
+        state = "cut" if cut else "healed"
+        data = {"lab": name, "network": network, "host": host, "state": state}
+        self._events.publish("network", data, run=lab.run)
+        return lab
+
+    async def switch(self, name: str, host: str, on: bool) -> Lab:
+        """Stop a host, or start it again. Raises Problem 404, 409, or what the machine says."""
+        self.host(name, host)
+        lab, machine = self.ready(name), self._machine.client
+        lab.record = await (machine.start_host if on else machine.stop_host)(name, host)
+        state = "running" if on else "stopped"
+        self._events.publish("host", {"lab": name, "host": host, "state": state}, run=lab.run)
         return lab
 
     def host(self, name: str, host: str) -> dict[str, Any]:
@@ -133,6 +172,17 @@ class Labs:
                 404, f"the lab {name!r} has no host {host!r}; it has {', '.join(sorted(hosts))}", "host"
             )
         return hosts[host]
+
+    def interface(self, name: str, host: str, network: str) -> dict[str, Any]:
+        """What the machine recorded of a host's interface in a network. Raises Problem 404, 409."""
+        found = self.host(name, host)["interfaces"]
+        for interface in found:
+            if interface["network"] == network:
+                return dict(interface)
+        known = ", ".join(sorted(interface["network"] for interface in found)) or "no network"
+        raise Problem(
+            404, f"the host {host!r} is not in the network {network!r}; it is in {known}", "network"
+        )
 
     def use(self, name: str, run: str) -> None:
         """Let a run have a lab, so that nobody destroys it meanwhile. Raises Problem 404, 409."""
@@ -187,6 +237,38 @@ class Labs:
             del self._labs[lab.name]
         self._events.publish("lab", {"lab": lab.name, "state": "destroyed", "message": ""}, run=lab.run)
 
+    async def _apply(self, lab: Lab, topology: dict[str, Any]) -> None:
+        try:
+            answer = await self._machine.client.apply(lab.name, topology)
+        except Problem as error:
+            message, record = error.detail, None
+            with suppress(Problem):  # it refuses when it is neither what it was nor what it was to become
+                record = await self._machine.client.lab(lab.name)
+            if lab.state == "changing":
+                lab.state, lab.message = "failed" if record is None else "ready", message
+                lab.record = record or {}
+        else:
+            if lab.state == "changing":
+                lab.state, lab.record, lab.topology = "ready", answer["record"], topology
+        self._tell(lab)
+
+    def _changeable(self, name: str) -> Lab:
+        lab = self.ready(name)
+        if lab.run is not None:
+            raise _in_use(lab)
+        return lab
+
+    def _with_network(self, name: str, network: str) -> Lab:
+        lab = self.ready(name)
+        if network not in lab.record.get("networks", {}):
+            known = ", ".join(sorted(lab.record.get("networks", {})))
+            raise Problem(404, f"the lab {name!r} has no network {network!r}; it has {known}", "network")
+        return lab
+
     def _tell(self, lab: Lab) -> None:
         data = {"lab": lab.name, "state": lab.state, "message": lab.message}
         self._events.publish("lab", data, run=lab.run)
+
+
+def _in_use(lab: Lab) -> Problem:
+    return Problem(409, f"the lab {lab.name!r} is in use by the run {lab.run}; cancel that first", "lab")

@@ -263,6 +263,17 @@ class HostCgroup:
                 found.update(_pids(self.files, group))
         return sorted(found)
 
+    def kill(self) -> None:
+        """Kill the processes in the host's groups, each by pidfd, also those they start meanwhile."""
+        deadline = time.monotonic() + _KILL_SECONDS
+        while self.processes():
+            if time.monotonic() > deadline:
+                raise CgroupError(f"processes of control group {self.path} do not end")
+            for root in self.layout.distinct():
+                for group in (*_below(self.files, root / self.path), root / self.path):
+                    _kill(self.files, group)
+            time.sleep(0.001)  # a dead process leaves its group a moment after its pidfd says so
+
     def destroy(self) -> None:
         """Kill the processes in the host's groups, each by pidfd, and remove the groups."""
         for root in self.layout.distinct():

@@ -10,7 +10,16 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Literal, TypedDict
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from topologies.rules import violations
@@ -78,6 +87,7 @@ Rate = Annotated[
         description="Megabits per second of Ethernet frame bytes (header included, no preamble or checksum).",
     ),
 ]
+Milliseconds = Annotated[float, Field(strict=True, ge=0, le=10_000, allow_inf_nan=False)]
 Subnet = Annotated[IPv4Network, BeforeValidator(_network_address)]
 Address = Annotated[IPv4Address, BeforeValidator(_address)]
 Medium = Literal["shared", "switched"]
@@ -93,7 +103,33 @@ class Host(_Strict):
     cpus: list[Cpu] | None = Field(default=None, min_length=1, max_length=1024)
 
 
-class Network(_Strict):
+def at_most_the_delay(jitter_ms: float, info: ValidationInfo) -> float:
+    """The jitter, unless a frame would arrive before it was sent."""
+    delay_ms = info.data.get("delay_ms", jitter_ms)
+    if jitter_ms > delay_ms:
+        raise PydanticCustomError("jitter", "must be at most delay_ms ({delay})", {"delay": f"{delay_ms:g}"})
+    return jitter_ms
+
+
+class Impairments(_Strict):
+    """What a network does to frames that enter it. The same `seed` loses the same ones of each sender.
+
+    `loss` is the fraction of IPv4 frames that vanish; what hosts ask each other to find their addresses (ARP)
+    is left alone, so that the pattern is the data's. Delay and jitter need a kernel with netem.
+    """
+
+    loss: float = Field(default=0.0, strict=True, ge=0, le=1, allow_inf_nan=False)
+    seed: int = Field(default=0, strict=True, ge=0, le=2**53 - 1)
+    delay_ms: Milliseconds = 0.0
+    jitter_ms: Milliseconds = 0.0
+
+    @field_validator("jitter_ms")
+    @classmethod
+    def _never_before_it_was_sent(cls, jitter_ms: float, info: ValidationInfo) -> float:
+        return at_most_the_delay(jitter_ms, info)
+
+
+class Network(Impairments):
     """A medium joining stations.
 
     `shared`: all stations together get `rate_mbps`, as on an FDDI ring. `switched`: each station receives at
@@ -112,6 +148,11 @@ class Network(_Strict):
         description="Stations with an address of their own; the others get the first free ones.",
     )
     cpus: list[Cpu] | None = Field(default=None, min_length=1, max_length=1024)
+
+    @property
+    def impairments(self) -> Impairments:
+        """What it does to frames, apart from the rest."""
+        return Impairments(**{name: getattr(self, name) for name in Impairments.model_fields})
 
 
 class Link(_Strict):

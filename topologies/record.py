@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from topologies.model import Medium, Name, Topology
+from topologies.model import Impairments, Medium, Name, Topology
 
 RUN_ROOT = Path("/run/transship")
 RECORD_FILE = "record.json"
@@ -41,18 +41,23 @@ class Interface(_Recorded):
 
 
 class HostRecord(_Recorded):
-    """A host: namespace under /run/netns, cgroup relative to each controller's root, CPUs of this machine."""
+    """A host: namespace under /run/netns, cgroup relative to each controller's root, CPUs of this machine.
+
+    `stopped`: it has no processes, and its ports pass nothing.
+    """
 
     namespace: str
     cgroup: str
     cpus: list[int] | None
     interfaces: list[Interface]
+    stopped: bool = False
 
 
 class Port(_Recorded):
     """A port of a network's bridge: a host's veth peer, or one end of a trunk.
 
     `rate_mbps` is a link's own rate (None: the network's applies); `ifb` shapes what comes in at that rate.
+    `slot` is its place in the network's gate; `cut`: nothing passes it.
     """
 
     name: str
@@ -63,10 +68,16 @@ class Port(_Recorded):
     rate_mbps: float | None
     ifb: str | None
     ifb_index: int | None
+    slot: int
+    cut: bool = False
 
 
 class NetworkRecord(_Recorded):
-    """A network in the lab's namespace. Sizes in bytes: `limit_bytes` is what a shaper's queue holds."""
+    """A network in the lab's namespace. Sizes in bytes: `limit_bytes` is what a shaper's queue holds.
+
+    `gate` is the kernel's number of the memory that `topologies.builder.gate` shares with its ports' filters,
+    from the first loss or cut on; `cut`: nothing enters or leaves the network.
+    """
 
     bridge: str
     index: int
@@ -82,6 +93,9 @@ class NetworkRecord(_Recorded):
     limit_bytes: int
     burst_bytes: int | None
     cpus: list[int] | None
+    impairments: Impairments = Impairments()
+    gate: int | None = None
+    cut: bool = False
 
 
 class Steering(_Recorded):
@@ -98,10 +112,13 @@ class Steering(_Recorded):
 
 
 class Record(_Recorded):
-    """A lab as planned (`deploying`), as it stands (`deployed`), or on its way out (`destroying`)."""
+    """A lab as planned (`deploying`), as it stands (`deployed`), or on its way out (`destroying`).
+
+    `changing`: on the way to another topology, or stuck there. It then names what there was and what comes.
+    """
 
     lab: Name
-    state: Literal["deploying", "deployed", "destroying"]
+    state: Literal["deploying", "deployed", "changing", "destroying"]
     run_dir: Path
     topology: Topology
     namespace: str

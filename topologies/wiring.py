@@ -6,7 +6,7 @@ find what is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, TypeAlias
@@ -109,8 +109,11 @@ def segments(topology: Topology) -> list[list[str]]:
     return list(members.values())
 
 
-def subnets(topology: Topology) -> dict[str, IPv4Network]:
-    """The subnet of every network: as written, or the first free 10.N.0.0/24 (wider for more stations)."""
+def subnets(topology: Topology, kept: Mapping[str, IPv4Network] | None = None) -> dict[str, IPv4Network]:
+    """The subnet of every network: as written, or the first free 10.N.0.0/24 (wider for more stations).
+
+    `kept`: those that networks without one written down have already, and keep where they have room for all.
+    """
     networks = networks_of(topology)
     groups = segments(topology)
     stations = dict.fromkeys(networks, 0)
@@ -120,6 +123,18 @@ def subnets(topology: Topology) -> dict[str, IPv4Network]:
         next((networks[name].subnet for name in group if networks[name].subnet), None) for group in groups
     ]
     taken = [subnet for subnet in given if subnet is not None]
+    for place, group in enumerate(groups):
+        if kept is None or given[place] is not None:
+            continue
+        crowd = sum(stations[name] for name in group)
+        written = [address for name in group for address in networks[name].addresses.values()]
+        for had in (kept[name] for name in group if name in kept):
+            if any(address not in had for address in written):
+                continue  # they were written for the subnet that the topology has on its own
+            if had.num_addresses - 2 >= crowd and not any(had.overlaps(other) for other in taken):
+                given[place] = had
+                taken.append(had)
+                break
     candidates = {24: _candidates(24), 16: _candidates(16)}
     result: dict[str, IPv4Network] = {}
     for group, subnet in zip(groups, given, strict=True):
@@ -131,9 +146,16 @@ def subnets(topology: Topology) -> dict[str, IPv4Network]:
     return result
 
 
-def addresses(topology: Topology) -> dict[tuple[str, str], IPv4Address]:
-    """The address of every host in every network: as written, or the first free one of the subnet."""
-    ranges = subnets(topology)
+def addresses(
+    topology: Topology,
+    ranges: Mapping[str, IPv4Network] | None = None,
+    kept: Mapping[tuple[str, str], IPv4Address] | None = None,
+) -> dict[tuple[str, str], IPv4Address]:
+    """The address of every host in every network: as written, or the first free one of the subnet.
+
+    `ranges` are the networks' subnets; `kept` those that stations have in these already.
+    """
+    ranges = subnets(topology) if ranges is None else ranges
     networks = networks_of(topology)
     wired = [(attachment.host, attachment.network) for attachment in attachments(topology)]
     given = {
@@ -144,6 +166,11 @@ def addresses(topology: Topology) -> dict[tuple[str, str], IPv4Address]:
     taken: dict[IPv4Network, set[IPv4Address]] = {}
     for (_, network), address in given.items():
         taken.setdefault(ranges[network], set()).add(address)
+    for end, address in kept.items() if kept else ():
+        held = taken.setdefault(ranges[end[1]], set())
+        if end not in given and address not in held:
+            given[end] = address
+            held.add(address)
     # One stream of free addresses for each subnet: stations joined by trunks draw from the same.
     streams = {subnet: iter(subnet.hosts()) for subnet in set(ranges.values())}
     found: dict[tuple[str, str], IPv4Address] = {}

@@ -15,17 +15,7 @@ from orchestrator.shipped import resolve
 
 def lab_view(lab: Lab) -> models.LabView:
     """A lab for REST: the topology as asked for, with the values the machine filled in once deployed."""
-    recorded = lab.record.get("networks", {})
-    networks = [
-        models.NetworkView(
-            name=name,
-            medium=recorded.get(name, asked)["medium"],
-            rate_mbps=recorded.get(name, asked)["rate_mbps"],
-            mtu=recorded.get(name, asked)["mtu"],
-            ports=len(recorded.get(name, {}).get("ports", ())),
-        )
-        for name, asked in lab.topology["networks"].items()
-    ]
+    networks = lab.record.get("networks") or lab.topology["networks"]
     return models.LabView(
         name=lab.name,
         state=lab.state,  # type: ignore[arg-type]
@@ -33,7 +23,7 @@ def lab_view(lab: Lab) -> models.LabView:
         run=lab.run,
         created=lab.created,
         hosts=list(lab.topology["hosts"]),
-        networks=networks,
+        networks=[network_view(lab, name) for name in networks],
         topology=lab.topology,
         steering=lab.record.get("steering", {}),
     )
@@ -69,21 +59,29 @@ async def destroy_lab(request: web.Request) -> web.Response:
 
 async def get_host(request: web.Request) -> web.Response:
     """One host of a lab."""
-    lab, host = request.match_info["lab"], request.match_info["host"]
-    recorded = request.app[LABS].host(lab, host)
-    return reply(
-        models.HostView(
-            name=host,
-            lab=lab,
-            namespace=recorded["namespace"],
-            cpus=recorded.get("cpus"),
-            interfaces=[_interface(interface) for interface in recorded["interfaces"]],
-        )
+    labs, host = request.app[LABS], request.match_info["host"]
+    recorded = labs.host(request.match_info["lab"], host)
+    return reply(host_view(labs.find(request.match_info["lab"]), host, recorded))
+
+
+def host_view(lab: Lab, name: str, recorded: dict[str, Any]) -> models.HostView:
+    """A host for REST."""
+    return models.HostView(
+        name=name,
+        lab=lab.name,
+        state="stopped" if recorded["stopped"] else "running",
+        namespace=recorded["namespace"],
+        cpus=recorded.get("cpus"),
+        interfaces=[interface_view(lab, interface) for interface in recorded["interfaces"]],
     )
 
 
-def _interface(recorded: dict[str, Any]) -> models.InterfaceView:
-    return models.InterfaceView(**{name: recorded[name] for name in models.InterfaceView.model_fields})
+def interface_view(lab: Lab, recorded: dict[str, Any]) -> models.InterfaceView:
+    """A host's interface for REST."""
+    ports = lab.record["networks"][recorded["network"]]["port_details"]
+    cut = any(port["cut"] for port in ports if port["name"] == recorded["peer"])
+    named = {name: recorded[name] for name in models.InterfaceView.model_fields if name != "cut"}
+    return models.InterfaceView(**named, cut=cut)
 
 
 async def get_counters(request: web.Request) -> web.Response:
@@ -116,19 +114,21 @@ async def exec_in_host(request: web.Request) -> web.Response:
 
 async def get_network(request: web.Request) -> web.Response:
     """One network of a lab."""
-    return reply(_network(request.app[LABS].find(request.match_info["lab"]), request.match_info["network"]))
+    lab, name = request.app[LABS].find(request.match_info["lab"]), request.match_info["network"]
+    if name not in (lab.record.get("networks") or lab.topology["networks"]):
+        raise Problem(404, f"the lab {lab.name!r} has no network {name!r}", "network")
+    return reply(network_view(lab, name))
 
 
-async def put_network(request: web.Request) -> web.Response:
-    """Replace a network's rate, without a gap."""
-    network = request.match_info["network"]
-    body = await read_body(request, models.RateRequest)
-    lab = await request.app[LABS].set_network(request.match_info["lab"], network, body.rate_mbps)
-    return reply(_network(lab, network))
-
-
-def _network(lab: Lab, name: str) -> models.NetworkView:
-    for network in lab_view(lab).networks:
-        if network.name == name:
-            return network
-    raise Problem(404, f"the lab {lab.name!r} has no network {name!r}", "network")
+def network_view(lab: Lab, name: str) -> models.NetworkView:
+    """A network for REST: with the values the machine filled in, once it is deployed."""
+    recorded = lab.record.get("networks", {}).get(name)
+    known = recorded or lab.topology["networks"][name]
+    impairments = recorded["impairments"] if recorded else known
+    return models.NetworkView(
+        name=name,
+        **{field: known[field] for field in ("medium", "rate_mbps", "mtu")},
+        **{field: impairments[field] for field in ("loss", "seed", "delay_ms", "jitter_ms")},
+        cut=bool(recorded and recorded["cut"]),
+        ports=len(recorded["ports"]) if recorded else 0,
+    )

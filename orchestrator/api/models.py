@@ -8,7 +8,7 @@ NAME_PATTERN = r"^[a-z][a-z0-9-]{0,30}$"
 RUN_PATTERN = r"^[0-9]{8}-[0-9]{6}-[0-9a-f]{6}$"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, description="lower-case letter, then letters, digits, '-'")]
-LabState = Literal["deploying", "ready", "failed", "destroying"]
+LabState = Literal["deploying", "ready", "changing", "failed", "destroying"]
 RunState = Literal["queued", "running", "paused", "interrupted", "done", "invalid", "failed", "cancelled"]
 Profile = Literal["period", "scaled", "modern"]
 Rate = Annotated[float, Field(ge=1, le=10_000, allow_inf_nan=False, description="Mb/s, 1 to 10000")]
@@ -57,12 +57,18 @@ class LabRequest(Model):
 
 
 class NetworkView(Model):
-    """A network of a lab. `rate_mbps` null: not limited."""
+    """A network of a lab. `rate_mbps` null: not limited; `loss`: the fraction of frames that it loses; `cut`:
+    nothing enters or leaves it."""
 
     name: str
     medium: str
     rate_mbps: float | None
     mtu: int
+    loss: float
+    seed: int
+    delay_ms: float
+    jitter_ms: float
+    cut: bool
     ports: int
 
 
@@ -89,7 +95,7 @@ class LabList(Model):
 
 
 class InterfaceView(Model):
-    """A host's interface."""
+    """A host's interface; `cut`: nothing passes its link to the network."""
 
     name: str
     network: str | None
@@ -97,6 +103,7 @@ class InterfaceView(Model):
     address: str
     prefix: int
     mtu: int
+    cut: bool
 
 
 class HostView(Model):
@@ -104,6 +111,7 @@ class HostView(Model):
 
     name: str
     lab: str
+    state: Literal["running", "stopped"]
     namespace: str
     cpus: list[int] | None
     interfaces: list[InterfaceView]
@@ -113,12 +121,6 @@ class CountersView(Model):
     """What a host has counted since it was deployed: CPU by group, UDP, IP, softirq."""
 
     counters: dict[str, int]
-
-
-class RateRequest(Model):
-    """Replace a network's rate; null takes the limit away."""
-
-    rate_mbps: Rate | None
 
 
 class ExecRequest(Model):

@@ -1,13 +1,52 @@
 """The rows: everything the API can do."""
 
-from orchestrator.api import about_routes, event_routes, experiment_models, lab_routes, models, run_routes
+from orchestrator.api import (
+    about_routes,
+    change_models,
+    change_routes,
+    event_routes,
+    experiment_models,
+    lab_routes,
+    models,
+    run_routes,
+)
 from orchestrator.api.routing import Media, Route
 
 BASE = "/api/v1"
 HOST = f"{BASE}/labs/{{lab}}/hosts/{{host}}"
 NETWORK = f"{BASE}/labs/{{lab}}/networks/{{network}}"
+INTERFACE = f"{HOST}/interfaces/{{network}}"
 RUN = f"{BASE}/runs/{{run}}"
 PROMETHEUS = Media("text/plain", "Prometheus' text format, version 0.0.4")
+
+CHANGES = (
+    Route(
+        "PUT",
+        f"{BASE}/labs/{{lab}}",
+        change_routes.apply_topology,
+        {200: change_models.ChangesView, 202: models.LabView},
+        problems=(404, 409, 413, 415, 422, 503),
+        body=change_models.ApplyRequest,
+        query=change_models.ApplyQuery,
+    ),
+    Route(
+        "PUT",
+        NETWORK,
+        change_routes.put_network,
+        {200: models.NetworkView},
+        problems=(404, 409, 413, 415, 422, 503),
+        body=change_models.NetworkRequest,
+    ),
+    *(
+        Route("POST", f"{path}/{handler.__name__.partition('_')[0]}", handler, {200: view}, (404, 409, 503))
+        for path, view, handlers in (
+            (NETWORK, models.NetworkView, (change_routes.cut_network, change_routes.heal_network)),
+            (INTERFACE, models.InterfaceView, (change_routes.cut_interface, change_routes.heal_interface)),
+            (HOST, models.HostView, (change_routes.stop_host, change_routes.start_host)),
+        )
+        for handler in handlers
+    ),
+)
 
 ROUTES = (
     Route("GET", f"{BASE}/health", about_routes.get_health, {200: models.HealthView}),
@@ -56,14 +95,7 @@ ROUTES = (
         body=models.ExecRequest,
     ),
     Route("GET", NETWORK, lab_routes.get_network, {200: models.NetworkView}, problems=(404,)),
-    Route(
-        "PUT",
-        NETWORK,
-        lab_routes.put_network,
-        {200: models.NetworkView},
-        problems=(404, 409, 413, 415, 422, 503),
-        body=models.RateRequest,
-    ),
+    *CHANGES,
     Route(
         "GET",
         f"{BASE}/runs",
@@ -111,7 +143,11 @@ ROUTES = (
         "GET",
         f"{BASE}/events",
         event_routes.follow_events,
-        {200: Media("text/event-stream", "events lab, run, progress, machine, gap; data is JSON")},
+        {
+            200: Media(
+                "text/event-stream", "events lab, host, network, run, progress, machine, gap; data is JSON"
+            )
+        },
         problems=(404, 422),
         query=event_routes.EventQuery,
         headers={"Last-Event-ID": "resume after this event"},

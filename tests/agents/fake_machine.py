@@ -93,7 +93,33 @@ class FakeMachine:
         self._called(f"counters {lab}")
         return dict(self._lab(lab).counters)
 
-    async def set_network(self, lab: str, network: str, rate_mbps: float | None) -> Json:
+    async def difference(self, lab: str, topology: Mapping[str, Any]) -> list[Json]:
+        self._called(f"difference {lab}")
+        return []
+
+    async def apply(self, lab: str, topology: Mapping[str, Any]) -> Json:
+        self._called(f"apply {lab}")
+        return {"changes": [], "record": self._lab(lab).record}
+
+    async def cut(self, lab: str, network: str, host: str | None = None) -> Json:
+        self._called(f"cut {lab} {network} {host}")
+        return self._lab(lab).record
+
+    async def heal(self, lab: str, network: str, host: str | None = None) -> Json:
+        self._called(f"heal {lab} {network} {host}")
+        return self._lab(lab).record
+
+    async def stop_host(self, lab: str, host: str) -> Json:
+        self._called(f"stop_host {lab} {host}")
+        return self._host(lab, host).record
+
+    async def start_host(self, lab: str, host: str) -> Json:
+        self._called(f"start_host {lab} {host}")
+        return self._host(lab, host).record
+
+    async def set_network(
+        self, lab: str, network: str, rate_mbps: float | None, impairments: Mapping[str, Any] | None = None
+    ) -> Json:
         self._called(f"set_network {lab} {network} {rate_mbps}")
         found = self._lab(lab)
         if network not in found.record["networks"]:

@@ -1,4 +1,4 @@
-"""While a machine agent runs, the kernel may make large pages; afterwards the machine's limit is what it was."""
+"""While a machine agent runs, the kernel may make large pages; afterwards the limit is what it was."""
 
 from __future__ import annotations
 

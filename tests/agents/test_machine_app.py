@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,11 @@ from agents.machine_builder import Progress
 from agents.machine_labs import Labs
 from tests.support import PATIENCE_S, eventually
 from topologies import Topology, load_topology, shipped
-from topologies.builder import DeployError, LabExists
+from topologies.builder import DeployError, LabError, LabExists, PartlyChanged
+from topologies.builder.apply import planned
+from topologies.builder.difference import Change, difference
 from topologies.builder.plan import plan
+from topologies.model import Impairments
 from topologies.record import Record
 
 
@@ -53,9 +56,37 @@ class PaperBuilder:
         self.destroyed += lab in self.labs
         self.labs.pop(lab, None)
 
-    def set_network(self, record: Record, network: str, rate_mbps: float | None) -> Record:
+    def difference(self, record: Record, topology: Topology) -> list[Change]:
+        return difference(record, planned(record, topology))
+
+    def apply(
+        self, record: Record, topology: Topology, leaving: Callable[[list[str]], None]
+    ) -> tuple[Record, list[Change]]:
+        if self.fault is not None:
+            raise self.fault
+        after = planned(record, topology)
+        leaving([host for host in record.hosts if host not in after.hosts])
+        return after, difference(record, after)
+
+    def set_network(
+        self, record: Record, network: str, rate_mbps: float | None, impairments: Impairments | None
+    ) -> Record:
         changed = record.model_copy(deep=True)
         changed.networks[network].rate_mbps = rate_mbps
+        if impairments is not None:
+            changed.networks[network].impairments = impairments
+        return changed
+
+    def set_cut(self, record: Record, network: str, host: str | None, cut: bool) -> Record:
+        changed = record.model_copy(deep=True)
+        for port in changed.networks[network].port_details:
+            port.cut = cut if port.host == host else port.cut
+        changed.networks[network].cut = cut if host is None else changed.networks[network].cut
+        return changed
+
+    def set_stopped(self, record: Record, host: str, stopped: bool) -> Record:
+        changed = record.model_copy(deep=True)
+        changed.hosts[host].stopped = stopped
         return changed
 
     def counters(self, record: Record) -> dict[str, int]:
@@ -254,6 +285,90 @@ async def test_a_network_gets_another_rate(client: MachineClient, fddi: dict[str
     assert record["networks"]["ring-a"]["rate_mbps"] == 250.0
     assert (await client.lab("one"))["networks"]["ring-a"]["rate_mbps"] == 250.0
     assert await client.counters("one") == {"source.eth0.rx_packets": 3}
+
+
+async def test_a_network_gets_impairments_and_keeps_them(client: MachineClient, fddi: dict[str, Any]) -> None:
+    await client.deploy("one", fddi)
+    wanted = {"loss": 0.1, "seed": 7, "delay_ms": 2.0, "jitter_ms": 1.0}
+    record = await client.set_network("one", "ring-a", 50.0, wanted)
+    assert record["networks"]["ring-a"]["impairments"] == wanted
+    record = await client.set_network("one", "ring-a", 60.0)
+    assert record["networks"]["ring-a"]["impairments"] == wanted
+    with pytest.raises(AgentError) as caught:
+        await client.set_network("one", "ring-a", 60.0, {"loss": 1.5})
+    assert problem(caught) == (422, "impairments.loss")
+
+
+async def test_a_stopped_host_refuses_all_until_it_is_started(
+    client: MachineClient, fddi: dict[str, Any]
+) -> None:
+    await client.deploy("one", fddi)
+    for _ in range(2):
+        assert (await client.stop_host("one", "sink"))["hosts"]["sink"]["stopped"]
+    assert (await client.lab("one"))["agents"]["sink"]["state"] == "stopped"
+    for call in (client.exec("one", "sink", ["true"]), client.workloads("one", "sink")):
+        with pytest.raises(AgentError, match="host 'sink' of lab 'one' is stopped") as caught:
+            await call
+        assert caught.value.status == 409
+    for _ in range(2):
+        assert not (await client.start_host("one", "sink"))["hosts"]["sink"]["stopped"]
+    assert await client.workloads("one", "sink") == []
+
+
+async def test_networks_and_links_are_cut_and_healed(client: MachineClient, fddi: dict[str, Any]) -> None:
+    await client.deploy("one", fddi)
+    assert (await client.cut("one", "ring-a"))["networks"]["ring-a"]["cut"]
+    ports = (await client.cut("one", "ring-a", "middle"))["networks"]["ring-a"]["port_details"]
+    assert [port["host"] for port in ports if port["cut"]] == ["middle"]
+    assert not (await client.heal("one", "ring-a"))["networks"]["ring-a"]["cut"]
+    for call, words in (
+        (client.cut("one", "ring-z"), "there is no network 'ring-z' in lab 'one'"),
+        (client.heal("one", "ring-a", "nobody"), "there is no host 'nobody' in lab 'one'"),
+        (client.stop_host("two", "sink"), "there is no lab 'two'"),
+    ):
+        with pytest.raises(AgentError, match=words) as caught:
+            await call
+        assert caught.value.status == 404
+
+
+async def test_another_topology_is_applied_and_hosts_come_and_go(
+    client: MachineClient, fddi: dict[str, Any]
+) -> None:
+    await client.deploy("one", fddi)
+    fddi["hosts"]["extra"] = {"cpus": None}
+    fddi["networks"]["ring-b"]["stations"] = ["middle", "extra"]
+    del fddi["hosts"]["sink"]
+    named = {(change["change"], change["name"]) for change in await client.difference("one", fddi)}
+    assert {("add", "extra"), ("remove", "sink"), ("add", "extra/ring-b")} <= named
+    assert "sink" in (await client.lab("one"))["hosts"]
+    answer = await client.apply("one", fddi)
+    assert {(change["change"], change["name"]) for change in answer["changes"]} == named
+    lab = await client.lab("one")
+    assert set(lab["agents"]) == set(lab["hosts"]) == {"source", "middle", "extra"}
+    assert (await client.apply("one", fddi))["changes"] == []
+
+
+async def test_a_change_that_fails_leaves_the_lab_as_it_was_or_refusing_all_but_its_end(
+    client: MachineClient, fddi: dict[str, Any], builder: PaperBuilder
+) -> None:
+    await client.deploy("one", fddi)
+    other = {
+        **fddi,
+        "networks": {**fddi["networks"], "ring-a": {**fddi["networks"]["ring-a"], "rate_mbps": 5.0}},
+    }
+    builder.fault = LabError("lab 'one' stays as it was: no more veths")
+    with pytest.raises(AgentError, match="stays as it was"):
+        await client.apply("one", other)
+    assert (await client.lab("one"))["networks"]["ring-a"]["rate_mbps"] == 100.0
+    builder.fault = PartlyChanged("lab 'one' is changed only in part, destroy it: no more veths")
+    with pytest.raises(AgentError, match="only in part"):
+        await client.apply("one", other)
+    builder.fault = None
+    with pytest.raises(AgentError, match="only in part") as caught:
+        await client.lab("one")
+    assert caught.value.status == 409
+    assert await client.labs() == []
+    assert (await client.deploy("one", other))["networks"]["ring-a"]["rate_mbps"] == 5.0
 
 
 async def test_what_is_not_used_is_not_started(client: MachineClient, fddi: dict[str, Any]) -> None:

@@ -62,11 +62,13 @@ def result_of(experiment: str, verdict: str) -> Json:
 
 
 class FakeMachine:
-    """Keeps labs in a dict. `refuse` makes the next deploys fail; `hold` makes them wait until set."""
+    """Keeps labs in a dict. `refuse` makes the next deploys and changes fail, `spoil` the next changes so
+    that the lab is neither old nor new; `hold` makes them wait until set."""
 
     def __init__(self) -> None:
         self.deployed: dict[str, Json] = {}
         self.refuse: str | None = None
+        self.spoil: str | None = None
         self.hold: asyncio.Event | None = None
 
     async def health(self) -> Json:
@@ -84,6 +86,8 @@ class FakeMachine:
         return [{"lab": name} for name in self.deployed]
 
     async def lab(self, lab: str) -> Json:
+        if self.spoil is not None:
+            raise AgentError(409, self.spoil, "lab")
         return self.deployed[lab]
 
     async def destroy(self, lab: str) -> None:
@@ -92,8 +96,52 @@ class FakeMachine:
     async def counters(self, lab: str) -> dict[str, int]:
         return {}
 
-    async def set_network(self, lab: str, network: str, rate_mbps: float | None) -> Json:
-        self.deployed[lab]["networks"][network]["rate_mbps"] = rate_mbps
+    async def set_network(
+        self, lab: str, network: str, rate_mbps: float | None, impairments: Mapping[str, Any] | None = None
+    ) -> Json:
+        found = self.deployed[lab]["networks"][network]
+        found["rate_mbps"] = rate_mbps
+        found["impairments"].update(impairments or {})
+        return self.deployed[lab]
+
+    async def difference(self, lab: str, topology: Mapping[str, Any]) -> list[Json]:
+        had = set(self.deployed[lab]["hosts"])
+        return [
+            {"change": change, "kind": "host", "name": name, "fields": {}}
+            for change, names in (
+                ("remove", had - set(topology["hosts"])),
+                ("add", set(topology["hosts"]) - had),
+            )
+            for name in sorted(names)
+        ]
+
+    async def apply(self, lab: str, topology: Mapping[str, Any]) -> Json:
+        changes = await self.difference(lab, topology)
+        if self.hold is not None:
+            await self.hold.wait()
+        if self.refuse is not None or self.spoil is not None:
+            raise AgentError(500, str(self.refuse or self.spoil))
+        self.deployed[lab] = record_of(lab, dict(topology))
+        return {"changes": changes, "record": self.deployed[lab]}
+
+    async def cut(self, lab: str, network: str, host: str | None = None) -> Json:
+        return self._set_cut(lab, network, host, True)
+
+    async def heal(self, lab: str, network: str, host: str | None = None) -> Json:
+        return self._set_cut(lab, network, host, False)
+
+    def _set_cut(self, lab: str, network: str, host: str | None, cut: bool) -> Json:
+        found = self.deployed[lab]["networks"][network]
+        for target in [found] if host is None else [p for p in found["port_details"] if p["host"] == host]:
+            target["cut"] = cut
+        return self.deployed[lab]
+
+    async def stop_host(self, lab: str, host: str) -> Json:
+        self.deployed[lab]["hosts"][host]["stopped"] = True
+        return self.deployed[lab]
+
+    async def start_host(self, lab: str, host: str) -> Json:
+        self.deployed[lab]["hosts"][host]["stopped"] = False
         return self.deployed[lab]
 
     async def set_budget(self, lab: str, host: str, quota_us: int | None, period_us: int) -> None:
@@ -142,18 +190,30 @@ def record_of(lab: str, topology: Json) -> Json:
         "address": "10.1.0.1",
         "prefix": 24,
         "mtu": 4352,
-        "peer": "p1",
     }
     return {
         "lab": lab,
         "topology": topology,
         "hosts": {
-            name: {"namespace": f"transship-{lab}-{name}", "cpus": host["cpus"], "interfaces": [interface]}
+            name: {
+                "namespace": f"transship-{lab}-{name}",
+                "cpus": host["cpus"],
+                "interfaces": [{**interface, "peer": f"p-{name}"}],
+                "stopped": False,
+            }
             for name, host in topology["hosts"].items()
         },
         "networks": {
-            name: {"medium": n["medium"], "rate_mbps": n["rate_mbps"], "mtu": n["mtu"], "ports": ["p1", "p2"]}
-            for name, n in topology["networks"].items()
+            name: {
+                **{field: network[field] for field in ("medium", "rate_mbps", "mtu")},
+                "impairments": {field: network[field] for field in ("loss", "seed", "delay_ms", "jitter_ms")},
+                "cut": False,
+                "ports": ["p1", "p2"],
+                "port_details": [
+                    {"name": f"p-{host}", "host": host, "cut": False} for host in topology["hosts"]
+                ],
+            }
+            for name, network in topology["networks"].items()
         },
         "steering": {"applied": True},
     }

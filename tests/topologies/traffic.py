@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import statistics
 import struct
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tests.support import PATIENCE_S
+from tests.support import PATIENCE_S, wait_until
 from topologies.builder.netns import enter_namespace, in_thread
 
 MAGIC = 0x54534850
@@ -72,6 +74,32 @@ def send(
     finally:
         receiver.close()
         sender.close()
+
+
+def send_numbered(
+    source: str, sink: str, address: str, count: int, dropped: Callable[[], int] = lambda: 0
+) -> list[int]:
+    """The numbers of those of `count` small datagrams that arrive, in order of arrival.
+
+    Waits until as many have arrived or are counted as `dropped()` since the call.
+    """
+    before, arrived = dropped(), list[int]()
+    with _socket(sink) as receiver, _socket(source) as sender:
+        receiver.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
+        receiver.bind((address, 9001))
+        receiver.setblocking(False)
+        sender.connect((address, 9001))
+
+        def accounted() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    arrived.append(int.from_bytes(receiver.recv(8), "big"))
+            return len(arrived) + dropped() - before >= count
+
+        for number in range(count):
+            sender.send(number.to_bytes(8, "big") + bytes(100))
+        wait_until(accounted, f"{count} datagrams to arrive or be counted")
+    return arrived
 
 
 def _socket(namespace: str) -> socket.socket:

@@ -1,5 +1,6 @@
 """The builder: makes a topology real with namespaces, netlink and control groups, and removes it again."""
 
+from topologies.builder.apply import apply
 from topologies.builder.deploy import deploy, destroy
 from topologies.builder.errors import (
     DeployError,
@@ -9,6 +10,8 @@ from topologies.builder.errors import (
     LabError,
     LabExists,
     NoSuchLab,
+    PartlyChanged,
+    Unsupported,
 )
 from topologies.record import Record, RecordError, read_record
 
@@ -20,8 +23,11 @@ __all__ = [
     "LabError",
     "LabExists",
     "NoSuchLab",
+    "PartlyChanged",
     "Record",
     "RecordError",
+    "Unsupported",
+    "apply",
     "deploy",
     "destroy",
     "read_record",

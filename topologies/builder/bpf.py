@@ -1,4 +1,7 @@
-"""Just enough eBPF: instructions assembled in Python and loaded with bpf(2), with no need of a compiler."""
+"""Just enough eBPF: instructions assembled in Python and loaded with bpf(2), with no need of a compiler.
+
+A program and this process can share memory: an array of one value, which both sides read and write in place.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,13 @@ BYTE, HALF, WORD, DOUBLE = 0x10, 0x08, 0x00, 0x18
 SKB_LOAD_BYTES, CLONE_REDIRECT = 26, 13
 
 _SYSCALLS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
-_PROG_LOAD = 5
+_MAP_CREATE, _PROG_LOAD, _MAP_GET_FD_BY_ID, _OBJ_GET_INFO_BY_FD = 0, 5, 14, 15
 _SCHED_CLS = 3
+_ARRAY, _MMAPABLE = 2, 1 << 10
+_MAP_VALUE = 2
+"""A 64-bit constant with this source register is an address in a map's only value (BPF_PSEUDO_MAP_VALUE)."""
 _LOG_BYTES = 1 << 16
+_OPERATIONS = {"+": 0x0F, "*": 0x2F, "|": 0x4F, "^": 0xAF}
 _JUMPS = {"==": 0x10, "!=": 0x50, "<": 0xA0, "<=": 0xB0}
 
 
@@ -64,6 +71,23 @@ class Assembler:
         """Multiply by a power of two."""
         self._put(0x67, to, 0, 0, bits)
 
+    def shift_right(self, to: int, bits: int) -> None:
+        """Divide by a power of two, unsigned."""
+        self._put(0x77, to, 0, 0, bits)
+
+    def combine(self, to: int, operation: str, source: int) -> None:
+        """Add, multiply, or, exclusive or: of 64 bits, with another register."""
+        self._put(_OPERATIONS[operation], to, source, 0, 0)
+
+    def add_in_memory(self, base: int, offset: int, source: int) -> None:
+        """Add a register to 64 bits of memory, in one step for every CPU."""
+        self._put(0xDB, base, source, offset, 0)
+
+    def address(self, to: int, shared: int, offset: int) -> None:
+        """The address of a byte of shared memory (a descriptor of `share`)."""
+        self._put(0x18, to, _MAP_VALUE, 0, shared)
+        self._put(0, 0, 0, 0, offset)
+
     def from_network_order(self, to: int, bits: int) -> None:
         """Turn big-endian memory of 16, 32 or 64 bits into a number."""
         self._put(0xDC, to, 0, 0, bits)
@@ -105,13 +129,10 @@ def load_classifier(code: bytes, name: str) -> int:
     Raises:
         OSError: the kernel refused; the message ends with the verifier's last lines.
     """
-    number = _SYSCALLS.get(platform.machine())
-    if number is None:
-        raise OSError(errno.ENOSYS, f"loading a BPF program: unknown machine {platform.machine()}")
-    result, _ = _load(number, code, name, log_bytes=0)
+    result, _ = _load(code, name, log_bytes=0)
     if result < 0:
         # Again, for the reasons: asked for at once, a log that is too long fails a program that is not.
-        result, said = _load(number, code, name, log_bytes=_LOG_BYTES)
+        result, said = _load(code, name, log_bytes=_LOG_BYTES)
         if result < 0:
             error = ctypes.get_errno()
             reason = "; ".join([os.strerror(error), *said.strip().splitlines()[-2:]])
@@ -119,7 +140,30 @@ def load_classifier(code: bytes, name: str) -> int:
     return result
 
 
-def _load(number: int, code: bytes, name: str, log_bytes: int) -> tuple[int, str]:
+def share(size: int, name: str) -> int:
+    """Memory to share with programs, all zero: its descriptor, which the caller closes and can map.
+
+    It lives as long as a descriptor, a mapping or a loaded program knows it. Raises `OSError`.
+    """
+    attributes = struct.pack("=7I16s", _ARRAY, 4, size, 1, _MMAPABLE, 0, 0, name.encode()[:15])
+    return _checked(_bpf(_MAP_CREATE, attributes), "making memory to share with BPF programs")
+
+
+def number_of(shared: int) -> int:
+    """The kernel's number of shared memory, by which `shared_by_number` finds it again. Raises `OSError`."""
+    information = ctypes.create_string_buffer(8)
+    attributes = struct.pack("=IIQ", shared, len(information), ctypes.addressof(information))
+    _checked(_bpf(_OBJ_GET_INFO_BY_FD, attributes), "asking for the number of shared memory")
+    return int(struct.unpack("=II", information.raw)[1])
+
+
+def shared_by_number(number: int) -> int:
+    """A descriptor of shared memory that still lives; the caller closes it. Raises `OSError`."""
+    attributes = struct.pack("=III", number, 0, 0)
+    return _checked(_bpf(_MAP_GET_FD_BY_ID, attributes), f"opening shared memory number {number}")
+
+
+def _load(code: bytes, name: str, log_bytes: int) -> tuple[int, str]:
     program = ctypes.create_string_buffer(code, len(code))
     log = ctypes.create_string_buffer(max(log_bytes, 1))
     licence = ctypes.create_string_buffer(b"GPL")
@@ -136,11 +180,24 @@ def _load(number: int, code: bytes, name: str, log_bytes: int) -> tuple[int, str
         0,
         name.encode()[:15],
     )
+    return _bpf(_PROG_LOAD, attributes), log.value.decode("utf-8", "replace")
+
+
+def _bpf(command: int, attributes: bytes) -> int:
+    number = _SYSCALLS.get(platform.machine())
+    if number is None:
+        raise OSError(errno.ENOSYS, f"bpf(2): its number on {platform.machine()} is not known here")
     buffer = ctypes.create_string_buffer(attributes, len(attributes))
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall.restype = ctypes.c_long
-    result = int(libc.syscall(number, _PROG_LOAD, buffer, len(attributes)))
-    return result, log.value.decode("utf-8", "replace")
+    return int(libc.syscall(number, command, buffer, len(attributes)))
+
+
+def _checked(result: int, attempted: str) -> int:
+    if result < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"{attempted}: {os.strerror(error)}")
+    return result
 
 
 def _signed(value: int) -> int:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from ipaddress import IPv4Network
 
 from topologies.builder import messages
+from topologies.builder.delays import delay
+from topologies.builder.gate import settle
 from topologies.builder.messages import Message
 from topologies.builder.netlink import Channel
 from topologies.builder.netns import NETNS_DIR, create_namespace, enter_namespace, settle_neighbours
 from topologies.builder.offloads import turn_off
-from topologies.builder.shaping import Redirect, Shaper, rate_bytes, redirects, shapers
-from topologies.record import HostRecord, NetworkRecord, Record
+from topologies.builder.shaping import devices, redirect_message, redirects, shapers, shaping_message
+from topologies.record import HostRecord, Interface, NetworkRecord, Record
 
 LOOPBACK = 1
 HOSTS_AT_ONCE = 100
@@ -32,23 +34,40 @@ def construct(record: Record) -> Iterator[str]:
     create_namespace(record.namespace)
     with closing(Channel()) as lab:
         yield "networks"
-        lab.send(_networks(record))
-        hosts = list(record.hosts.items())
-        for start in range(0, len(hosts), HOSTS_AT_ONCE):
-            yield from _hosts(record, dict(hosts[start : start + HOSTS_AT_ONCE]), lab)
+        lab.send([messages.up(LOOPBACK, "lo")])
+        lab.send(bridges(record.networks.values()))
+        lab.send(
+            trunk_cables(record, {port for network in record.networks.values() for port in network.ports})
+        )
+        yield from stations(record, record.hosts, lab)
         yield "offloads"
         turn_off(lab.fileno(), [port for network in record.networks.values() for port in network.ports])
         yield "shaping"
-        lab.send(message for network in record.networks.values() for message in _shaping(network))
+        for network in record.networks.values():
+            shape(lab, record, network)
 
 
-def _hosts(record: Record, hosts: dict[str, HostRecord], lab: Channel) -> Iterator[str]:
+def stations(
+    record: Record, hosts: Mapping[str, HostRecord], lab: Channel, standing: Container[str] = ()
+) -> Iterator[str]:
+    """Make hosts and the interfaces that `hosts` has of them, or only these for hosts that stand already.
+
+    Leaves the calling thread in some namespace of theirs.
+    """
+    every = list(hosts.items())
+    for start in range(0, len(every), HOSTS_AT_ONCE):
+        yield from _stations(record, dict(every[start : start + HOSTS_AT_ONCE]), lab, standing)
+
+
+def _stations(
+    record: Record, hosts: dict[str, HostRecord], lab: Channel, standing: Container[str]
+) -> Iterator[str]:
     with ExitStack() as stack:
         channels: dict[str, Channel] = {}
         descriptors: dict[str, int] = {}
         for name, host in hosts.items():
             yield f"host {name}"
-            create_namespace(host.namespace)
+            enter_namespace(host.namespace) if name in standing else create_namespace(host.namespace)
             channels[name] = stack.enter_context(Channel())
             descriptors[name] = os.open(NETNS_DIR / host.namespace, os.O_RDONLY | os.O_CLOEXEC)
             stack.callback(os.close, descriptors[name])
@@ -63,20 +82,22 @@ def _hosts(record: Record, hosts: dict[str, HostRecord], lab: Channel) -> Iterat
             settle_neighbours(names)
 
 
-def _networks(record: Record) -> Iterator[Message]:
-    yield messages.up(LOOPBACK, "lo")
-    for network in record.networks.values():
+def bridges(networks: Iterable[NetworkRecord]) -> Iterator[Message]:
+    """The bridges and intermediate devices of networks."""
+    for network in networks:
         yield messages.bridge(network.index, network.bridge, network.mac, network.mtu)
-        if network.ifb is not None:
-            yield messages.ifb(network.ifb_index, network.ifb, network.mtu)
-        for port in network.port_details:
-            if port.ifb is not None and port.ifb_index is not None:
-                yield messages.ifb(port.ifb_index, port.ifb, network.mtu)
+        for name, index in devices(network).items():
+            if name not in network.ports:
+                yield messages.ifb(index, name, network.mtu)
+
+
+def trunk_cables(record: Record, ports: Container[str]) -> Iterator[Message]:
+    """The cables of trunks with an end among `ports`."""
     ends = {
         port.name: (network, port) for network in record.networks.values() for port in network.port_details
     }
     for network, port in ends.values():
-        if port.trunk is None or port.index > ends[port.trunk][1].index:
+        if port.name not in ports or port.trunk is None or port.index > ends[port.trunk][1].index:
             continue  # not a trunk, or its second end
         other_network, other = ends[port.trunk]
         peer = {"index": other.index, "name": other.name, "mac": other.mac}
@@ -103,9 +124,22 @@ def _addresses(record: Record, host: HostRecord) -> Iterator[Message]:
     yield messages.up(LOOPBACK, "lo")
     for interface in host.interfaces:
         yield messages.up(interface.index, interface.name)
-        broadcast = str(IPv4Network(record.networks[interface.network].subnet).broadcast_address)
-        address = str(interface.address)
-        yield messages.address(interface.index, interface.name, address, interface.prefix, broadcast)
+        yield address_message(record, interface)
+
+
+def address_message(record: Record, interface: Interface) -> Message:
+    """The message that gives an interface its address."""
+    broadcast = str(IPv4Network(record.networks[interface.network].subnet).broadcast_address)
+    return messages.address(
+        interface.index, interface.name, str(interface.address), interface.prefix, broadcast
+    )
+
+
+def shape(lab: Channel, record: Record, network: NetworkRecord) -> None:
+    """Give a network, whose ports are there, its rate and impairments."""
+    lab.send(_shaping(network))
+    delay(lab, network)
+    settle(lab, record, network, anew=True)
 
 
 def _shaping(network: NetworkRecord) -> Iterator[Message]:
@@ -116,14 +150,3 @@ def _shaping(network: NetworkRecord) -> Iterator[Message]:
     # The buckets before the redirects, so that nothing ever passes a device without one.
     yield from map(shaping_message, shapers(network))
     yield from map(redirect_message, redirects(network))
-
-
-def shaping_message(shaper: Shaper) -> Message:
-    """The message that makes a token bucket, or changes it without touching what it holds."""
-    rate = rate_bytes(shaper.rate_mbps)
-    return messages.shaper(shaper.index, shaper.name, rate, shaper.burst, shaper.limit)
-
-
-def redirect_message(redirect: Redirect) -> Message:
-    """The message that sends a port's incoming frames through another device."""
-    return messages.redirect(redirect.index, redirect.name, redirect.target)

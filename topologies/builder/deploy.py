@@ -50,7 +50,7 @@ def deploy(
             if all((NETNS_DIR / name).exists() for name in standing.namespaces()):
                 return standing
         if standing is not None:
-            # Its deploy died half-way (the lock says nobody is at it), or somebody took namespaces from it.
+            # Its deploy or change died half-way (the lock says nobody is at it), or somebody took namespaces.
             _remove(standing)
         record = plan(lab, topology, run_dir, sorted(os.sched_getaffinity(0)))
         _claim(record, run_root)
@@ -84,16 +84,21 @@ def _claim(record: Record, run_root: Path) -> None:
     """Write the record, once every name in it is known to be free."""
     try:
         with claims(run_root):
-            refuse_taken(record.namespaces(), record.lab, run_root)
-            for name in record.namespaces():
-                if os.path.lexists(NETNS_DIR / name):
-                    raise LabExists(f"network namespace {name} exists already and is not this lab's")
+            refuse_namespaces(record.namespaces(), record.lab, run_root)
             if LabCgroup(record.lab, find_layout()).exists():
                 raise LabExists(f"control group {record.cgroup} exists already and is not this lab's")
             record.save()
     except BaseException:
         _forget(record.run_dir)
         raise
+
+
+def refuse_namespaces(names: list[str], lab: str, run_root: Path) -> None:
+    """Raises `LabExists` when another lab claims one of the names, or something else has it."""
+    refuse_taken(names, lab, run_root)
+    for name in names:
+        if os.path.lexists(NETNS_DIR / name):
+            raise LabExists(f"network namespace {name} exists already and is not this lab's")
 
 
 def _build(record: Record, progress: Progress | None) -> Record:

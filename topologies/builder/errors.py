@@ -27,5 +27,17 @@ class NoSuchLab(LabError):
     """There is no such lab, or no such network or station in it."""
 
 
+class PartlyChanged(LabError):
+    """A lab is neither what it was nor what it was to become; its record names all of it, to be destroyed."""
+
+
 class FaultError(LabError):
     """A planted fault that cannot be expressed or was refused by the kernel."""
+
+
+class Unsupported(LabError):
+    """This kernel cannot do what is asked for; `field` is what asks for it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field

@@ -20,11 +20,13 @@ TC_H_ROOT = 0xFFFFFFFF
 INGRESS_HANDLE = 0xFFFF0000
 CLSACT_PARENT = 0xFFFFFFF1
 INGRESS_FILTERS = 0xFFFFFFF2  # TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)
+EGRESS_FILTERS = 0xFFFFFFF3
 SHAPER_HANDLE = 0x10000
+_SHAPER_QUEUE, _DELAY_HANDLE = 0x10001, 0x20000
 REDIRECT_PRIORITY = 10
 """Filters with a smaller priority, such as planted faults, run before the redirect to a shared medium."""
 
-_NEWLINK, _NEWADDR = 16, 20
+_NEWLINK, _DELLINK, _NEWADDR, _DELADDR = 16, 17, 20, 21
 _NEWQDISC, _NEWTFILTER, _DELTFILTER = 36, 44, 45
 _REQUEST = 0x1
 _CREATE, _EXCLUSIVE, _REPLACE = 0x400, 0x200, 0x100
@@ -67,6 +69,17 @@ class _tbf(nla):  # type: ignore[misc]
             ("buffer", "I"),
             ("mtu", "I"),
         )
+
+
+class _netem(nla):  # type: ignore[misc]
+    fields = tuple((name, "I") for name in ("latency", "limit", "loss", "gap", "duplicate", "jitter"))
+    nla_map = (
+        *((f"NETEM_{number}", "none") for number in range(10)),
+        ("TCA_NETEM_LATENCY64", "int64"),
+        ("TCA_NETEM_JITTER64", "int64"),
+        *((f"NETEM_{number}", "none") for number in (12, 13)),
+        ("TCA_NETEM_PRNG_SEED", "uint64"),
+    )
 
 
 class _mirred(nla):  # type: ignore[misc]
@@ -135,7 +148,9 @@ def _traffic_class(of_options: Any) -> Any:
     return traffic
 
 
-_plain, _shaper, _classifier, _program = (_traffic_class(kind) for kind in (nla, _tbf, _u32, _bpf))
+_plain, _shaper, _delayer, _classifier, _program = (
+    _traffic_class(kind) for kind in (nla, _tbf, _netem, _u32, _bpf)
+)
 
 
 def _encode(message: Any, kind: int, flags: int, attempted: str) -> Message:
@@ -215,6 +230,31 @@ def up(index: int, name: str) -> Message:
     return _encode(message, _NEWLINK, 0, f"bringing {name} up")
 
 
+def mtu(index: int, name: str, size: int) -> Message:
+    """Let an interface take packets of another size."""
+    message = ifinfmsg()
+    message["index"] = index
+    message["attrs"] = [("IFLA_MTU", size)]
+    return _encode(message, _NEWLINK, 0, f"setting the MTU of {name}")
+
+
+def delete(index: int, name: str) -> Message:
+    """Remove an interface, and the other end of a cable with it."""
+    message = ifinfmsg()
+    message["index"] = index
+    return _encode(message, _DELLINK, 0, f"removing {name}")
+
+
+def remove_address(index: int, name: str, ip: str, prefix: int) -> Message:
+    """Take an IPv4 address from an interface."""
+    message = ifaddrmsg()
+    message["family"] = 2
+    message["index"] = index
+    message["prefixlen"] = prefix
+    message["attrs"] = [("IFA_LOCAL", ip)]
+    return _encode(message, _DELADDR, 0, f"taking the address {ip}/{prefix} from {name}")
+
+
 def address(index: int, name: str, ip: str, prefix: int, broadcast: str) -> Message:
     """Give an interface its IPv4 address."""
     message = ifaddrmsg()
@@ -243,6 +283,18 @@ def shaper(index: int, name: str, rate_bytes: int, burst: int, limit: int) -> Me
     return _encode(message, _NEWQDISC, _CREATE | _REPLACE, f"shaping {name} to {rate_bytes} bytes/s")
 
 
+def delay(index: int, name: str, delay_ns: int, jitter_ns: int, seed: int, limit: int) -> Message:
+    """Let frames wait in a shaper's queue (netem), made or changed in place: nanoseconds, and frames."""
+    message = _traffic_message(_delayer, index, _DELAY_HANDLE, _SHAPER_QUEUE, "netem")
+    attributes = [
+        ("TCA_NETEM_LATENCY64", delay_ns),
+        ("TCA_NETEM_JITTER64", jitter_ns),
+        ("TCA_NETEM_PRNG_SEED", seed),  # kernels before 6.5 do not know it and pass over it
+    ]
+    message["attrs"].append(("TCA_OPTIONS", {"limit": limit, "attrs": attributes}))
+    return _encode(message, _NEWQDISC, _CREATE | _REPLACE, f"delaying what passes {name}")
+
+
 def classify(index: int, name: str) -> Message:
     """Give an interface a place for filters on what comes in (clsact)."""
     message = _traffic_message(_plain, index, INGRESS_HANDLE, CLSACT_PARENT, "clsact")
@@ -269,18 +321,20 @@ def redirect(index: int, name: str, target: int) -> Message:
     return _encode(message, _NEWTFILTER, _CREATE | _EXCLUSIVE, f"redirecting {name}")
 
 
-def filter_program(index: int, name: str, priority: int, program: int, title: str) -> Message:
-    """Run a loaded BPF program (a descriptor), whose result is the verdict, on what comes in."""
-    message = _traffic_message(_program, index, 1, INGRESS_FILTERS, "bpf")
+def filter_program(
+    index: int, name: str, priority: int, program: int, title: str, where: int = INGRESS_FILTERS
+) -> Message:
+    """Run a loaded program (a descriptor), whose result is the verdict, on what comes in or goes out."""
+    message = _traffic_message(_program, index, 1, where, "bpf")
     message["info"] = priority << 16 | ETH_P_ALL_NETWORK_ORDER
     options = [("TCA_BPF_FD", program), ("TCA_BPF_NAME", title), ("TCA_BPF_FLAGS", 1)]
     message["attrs"].append(("TCA_OPTIONS", {"attrs": options}))
     return _encode(message, _NEWTFILTER, _CREATE | _EXCLUSIVE, f"adding a filter to {name}")
 
 
-def remove_filter(index: int, name: str, priority: int, kind: str) -> Message:
-    """Remove every filter of one priority and kind (`u32`, `bpf`) from what comes in."""
-    message = _traffic_message(_plain, index, 0, INGRESS_FILTERS, kind)
+def remove_filter(index: int, name: str, priority: int, kind: str, where: int = INGRESS_FILTERS) -> Message:
+    """Remove every filter of one priority and kind (`u32`, `bpf`) from what comes in (or goes out)."""
+    message = _traffic_message(_plain, index, 0, where, kind)
     message["info"] = priority << 16 | ETH_P_ALL_NETWORK_ORDER
     return _encode(message, _DELTFILTER, 0, f"removing a filter of {name}")
 

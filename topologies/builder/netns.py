@@ -40,18 +40,29 @@ def in_thread(work: Callable[[], T]) -> T:
     """Run `work` in a thread that may change its network namespace, because the thread ends with it."""
     outcome: list[T] = []
     failure: list[BaseException] = []
+    begin = threading.Event()
+    abandoned = False
 
     def run() -> None:
+        begin.wait()
+        if abandoned:
+            return
         try:
             outcome.append(work())
         except BaseException as error:
             failure.append(error)
 
     thread = threading.Thread(target=run, name="transship-netns")
-    thread.start()
+    try:
+        thread.start()
+    except BaseException:  # Ctrl-C: it may have been started, and may be about to be
+        abandoned = True
+        begin.set()
+        raise
     interrupted: BaseException | None = None
     while thread.is_alive():
         try:
+            begin.set()
             thread.join()
         except BaseException as error:
             # Ctrl-C reaches this thread only. Cleaning up while the other one still builds would miss things.

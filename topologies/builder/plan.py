@@ -5,30 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from topologies.builder.shaping import burst_bytes, limit_bytes
-from topologies.model import Topology
+from topologies.builder.shaping import burst_bytes, limit_bytes, shared_device
+from topologies.builder.standing import FIRST_HOST_INDEX, Standing
+from topologies.model import Network, Topology
 from topologies.record import HostRecord, Interface, NetworkRecord, Port, Record, Steering
 from topologies.wiring import addresses, attachments, networks_of, segments, subnets, trunks
 
-_FIRST_INDEX = 10
-"""Interface numbers of the lab's namespace start here: 1 is its loopback, the rest are the kernel's own."""
 
-_FIRST_HOST_INDEX = 2
-
-
-def plan(lab: str, topology: Topology, run_dir: Path, cpus: Sequence[int]) -> Record:
+def plan(
+    lab: str, topology: Topology, run_dir: Path, cpus: Sequence[int], before: Record | None = None
+) -> Record:
     """The record of `lab`, pure and deterministic.
 
     Args:
         cpus: the CPUs this machine offers; a topology's ids count modulo their number.
+        before: the record of the same lab with another topology. What is in both keeps its names, numbers
+            and, as far as the topology leaves that open, addresses.
     """
-    planner = _Planner(topology, cpus)
+    planner = _Planner(topology, cpus, before)
     hosts = {
         name: HostRecord(
             namespace=f"transship-{lab}-{name}",
             cgroup=f"transship/{lab}/{name}",
             cpus=planner.machine_cpus(host.cpus),
             interfaces=planner.interfaces[name],
+            stopped=name in planner.standing.hosts and planner.standing.hosts[name].stopped,
         )
         for name, host in topology.hosts.items()
     }
@@ -57,45 +58,30 @@ def _steering(planner: _Planner, hosts: dict[str, HostRecord], cpus: int) -> Ste
 class _Planner:
     """Hands out interface numbers, names and MAC addresses in the order of the topology."""
 
-    def __init__(self, topology: Topology, cpus: Sequence[int]) -> None:
+    def __init__(self, topology: Topology, cpus: Sequence[int], before: Record | None) -> None:
         self._cpus = cpus
-        self._index = _FIRST_INDEX
-        self._ports = 0
+        self.standing = Standing(before)
         self.wrapped = False
-        described = networks_of(topology)
         wired = attachments(topology)
-        self._subnets = subnets(topology)
+        self._subnets = subnets(topology, self.standing.subnets)
         self._crowd = {
             name: sum(attachment.network in group for attachment in wired)
             for group in (frozenset(group) for group in segments(topology))
             for name in group
         }
-        self.networks: dict[str, NetworkRecord] = {}
-        for number, (name, network) in enumerate(described.items(), 1):
-            self.networks[name] = NetworkRecord(
-                bridge=f"b{number}",
-                index=self._next_index(),
-                mac=_mac(0xB0, number),
-                ifb=f"i{number}" if network.medium == "shared" and network.rate_mbps is not None else None,
-                ifb_index=self._next_index(),
-                medium=network.medium,
-                rate_mbps=network.rate_mbps,
-                mtu=network.mtu,
-                subnet=str(self._subnets[name]),
-                ports=[],
-                port_details=[],
-                limit_bytes=limit_bytes(self._crowd[name]),
-                burst_bytes=burst_bytes(network.rate_mbps, network.mtu) if network.rate_mbps else None,
-                cpus=self.machine_cpus(network.cpus),
-            )
+        self.networks = {
+            name: self._network(name, network) for name, network in networks_of(topology).items()
+        }
         self.interfaces: dict[str, list[Interface]] = {name: [] for name in topology.hosts}
-        self._addresses = addresses(topology)
+        ends = {(attachment.host, attachment.network) for attachment in wired}
+        self._addresses = addresses(topology, self._subnets, self.standing.addresses(ends, self._subnets))
         for attachment in wired:
             self._attach(attachment.host, attachment.network, attachment.rate_mbps)
         for trunk in trunks(topology):
-            first = self._port(trunk.networks[0], None, None, trunk.rate_mbps)
-            second = self._port(trunk.networks[1], None, first.name, trunk.rate_mbps)
-            first.trunk = second.name
+            there, back = trunk.networks
+            first = self._port(there, back, trunk.rate_mbps, host=None)
+            second = self._port(back, there, trunk.rate_mbps, host=None)
+            first.trunk, second.trunk = second.name, first.name
 
     def machine_cpus(self, wanted: list[int] | None) -> list[int] | None:
         """CPU ids of this machine for those of the topology."""
@@ -105,15 +91,41 @@ class _Planner:
             self.wrapped = True
         return sorted({self._cpus[cpu % len(self._cpus)] for cpu in wanted})
 
+    def _network(self, name: str, network: Network) -> NetworkRecord:
+        old = self.standing.networks.get(name)
+        number = int(old.bridge[1:]) if old else self.standing.next_bridge()
+        shaped = network.medium == "shared" and network.rate_mbps is not None
+        made = NetworkRecord(
+            bridge=f"b{number}",
+            index=old.index if old else self.standing.next_index(),
+            mac=_mac(0xB0, number),
+            ifb=old.ifb if old else None,  # once made it stays
+            ifb_index=old.ifb_index if old else self.standing.next_index(),
+            medium=network.medium,
+            rate_mbps=network.rate_mbps,
+            mtu=network.mtu,
+            subnet=str(self._subnets[name]),
+            ports=[],
+            port_details=[],
+            limit_bytes=limit_bytes(self._crowd[name]),
+            burst_bytes=burst_bytes(network.rate_mbps, network.mtu) if network.rate_mbps else None,
+            cpus=self.machine_cpus(network.cpus),
+            impairments=network.impairments,
+            gate=old.gate if old else None,
+            cut=old.cut if old else False,
+        )
+        return made.model_copy(update={"ifb": shared_device(made)}) if shaped else made
+
     def _attach(self, host: str, network: str, rate_mbps: float | None) -> None:
-        port = self._port(network, host, None, rate_mbps)
-        number = len(self.interfaces[host])
+        port = self._port(network, host, rate_mbps, host=host)
+        old = self.standing.interface(host, network)
+        number = int(old.name[3:]) if old else self.standing.next_interface(host, self.interfaces[host])
         self.interfaces[host].append(
             Interface(
                 name=f"eth{number}",
-                index=_FIRST_HOST_INDEX + number,
+                index=FIRST_HOST_INDEX + number,
                 network=network,
-                mac=_mac(0xA0, self._ports),
+                mac=_mac(0xA0, int(port.name[1:])),
                 address=self._addresses[host, network],
                 prefix=self._subnets[network].prefixlen,
                 mtu=self.networks[network].mtu,
@@ -121,27 +133,30 @@ class _Planner:
             )
         )
 
-    def _port(self, network: str, host: str | None, trunk: str | None, rate_mbps: float | None) -> Port:
-        self._ports += 1
+    def _port(self, network: str, end: str, rate_mbps: float | None, *, host: str | None) -> Port:
+        record, old = self.networks[network], self.standing.port(network, end)
+        number = int(old.name[1:]) if old else self.standing.next_port()
         # A trunk's ends are each shaped on their way out; only a host's end is out of the network's reach.
         shaped_in = rate_mbps is not None and host is not None
+        index = old.index if old else self.standing.next_index()
+        ifb = old.ifb_index if old else None
+        if shaped_in and ifb is None:
+            ifb = self.standing.next_index()
         port = Port(
-            name=f"p{self._ports}",
-            index=self._next_index(),
-            mac=_mac(0xC0, self._ports),
+            name=f"p{number}",
+            index=index,
+            mac=_mac(0xC0, number),
             host=host,
-            trunk=trunk,
+            trunk=None,
             rate_mbps=rate_mbps,
-            ifb=f"l{self._ports}" if shaped_in else None,
-            ifb_index=self._next_index() if shaped_in else None,
+            ifb=f"l{number}" if ifb is not None else None,
+            ifb_index=ifb,
+            slot=old.slot if old else self.standing.next_slot(network, record.port_details),
+            cut=old.cut if old else False,
         )
-        self.networks[network].ports.append(port.name)
-        self.networks[network].port_details.append(port)
+        record.ports.append(port.name)
+        record.port_details.append(port)
         return port
-
-    def _next_index(self) -> int:
-        self._index += 1
-        return self._index
 
 
 def _mac(kind: int, number: int) -> str:

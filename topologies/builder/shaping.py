@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from topologies.builder import messages
+from topologies.builder.messages import Message
 from topologies.record import NetworkRecord
 
 FRAME_OVERHEAD = 18  # Ethernet header and one VLAN tag
@@ -77,6 +79,13 @@ def intermediates(network: NetworkRecord) -> list[str]:
     return [name for name in (network.ifb, *(port.ifb for port in network.port_details)) if name is not None]
 
 
+def devices(network: NetworkRecord) -> dict[str, int]:
+    """A network's ports and intermediate devices, with their interface numbers."""
+    found = {port.name: port.index for port in network.port_details}
+    found |= {port.ifb: port.ifb_index for port in network.port_details if port.ifb and port.ifb_index}
+    return found | ({network.ifb: network.ifb_index} if network.ifb else {})
+
+
 def shapers(network: NetworkRecord) -> Iterator[Shaper]:
     """Every token bucket of a network."""
 
@@ -84,7 +93,7 @@ def shapers(network: NetworkRecord) -> Iterator[Shaper]:
         burst = burst_bytes(rate_mbps, network.mtu)
         return Shaper(index, name, rate_mbps, burst, network.limit_bytes)
 
-    if network.ifb is not None and network.rate_mbps is not None:
+    if network.medium == "shared" and network.ifb is not None and network.rate_mbps is not None:
         yield shaper(network.ifb_index, network.ifb, network.rate_mbps)
     for port in network.port_details:
         own = port.rate_mbps
@@ -98,7 +107,18 @@ def shapers(network: NetworkRecord) -> Iterator[Shaper]:
 def redirects(network: NetworkRecord) -> Iterator[Redirect]:
     """Every port whose incoming frames are redirected, and to which interface number."""
     for port in network.port_details:
-        if network.ifb is not None and network.rate_mbps is not None:
+        if network.medium == "shared" and network.ifb is not None and network.rate_mbps is not None:
             yield Redirect(port.index, port.name, network.ifb_index)
-        elif port.ifb_index is not None:
+        elif port.rate_mbps is not None and port.ifb_index is not None:
             yield Redirect(port.index, port.name, port.ifb_index)
+
+
+def shaping_message(shaper: Shaper) -> Message:
+    """The message that makes a token bucket, or changes it without touching what it holds."""
+    rate = rate_bytes(shaper.rate_mbps)
+    return messages.shaper(shaper.index, shaper.name, rate, shaper.burst, shaper.limit)
+
+
+def redirect_message(redirect: Redirect) -> Message:
+    """The message that sends a port's incoming frames through another device."""
+    return messages.redirect(redirect.index, redirect.name, redirect.target)

@@ -156,16 +156,19 @@ def _show_lab(view: dict[str, Any], hosts: list[dict[str, Any]]) -> None:
         cpus = ",".join(map(str, host["cpus"])) if host["cpus"] is not None else "any"
         for interface in host["interfaces"]:
             address = f"{interface['address']}/{interface['prefix']}"
-            addresses.add_row(host["name"], interface["network"] or "", address, str(interface["mtu"]), cpus)
+            name = f"{host['name']} (stopped)" if host["state"] == "stopped" else host["name"]
+            network = f"{interface['network']} (cut)" if interface["cut"] else interface["network"] or ""
+            addresses.add_row(name, network, address, str(interface["mtu"]), cpus)
     out.print(addresses)
     print()
-    networks = table("network", "medium", ">Mb/s", ">mtu", ">ports")
+    networks = table("network", "medium", ">Mb/s", ">loss", ">mtu", ">ports")
     for network in view["networks"]:
         rate = network["rate_mbps"]
         networks.add_row(
-            network["name"],
+            f"{network['name']} (cut)" if network["cut"] else network["name"],
             network["medium"],
             "no limit" if rate is None else f"{rate:g}",
+            f"{network['loss']:g}",
             str(network["mtu"]),
             str(network["ports"]),
         )

@@ -14,7 +14,7 @@ from orchestrator.experiments.local.trial import Place, Scene
 
 PAGE_BYTES, LARGE_PAGE_BYTES = 4096, 2 << 20
 POOL_QUEUES = 4
-"""So many queues of operations fit into a pool: those written, delivered, given back, and on their way to be used again."""
+"""A pool holds so many queues of operations: those written, delivered, given back, and to be used again."""
 POOL_FRAMES = 24
 """A pool holds so many frames at least; its pages are memory of the machine."""
 QUEUE_BYTES = 16 << 20
@@ -27,6 +27,7 @@ def ipc(definition: LocalDefinition, cell: Cell, plan: LocalPlan, channel: str) 
     writer, _, reader = cell.system.partition("-to-")
     large = cell.factors["page"] == "2 MiB"
     page = LARGE_PAGE_BYTES if large else PAGE_BYTES
+    assert definition.operation_bytes is not None  # ipc.yaml has it
     size = LARGE_PAGE_BYTES if large else definition.operation_bytes
     queue = plan.queue_large if large else plan.queue_operations
     params = {
