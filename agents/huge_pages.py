@@ -1,7 +1,8 @@
 """Large pages for the pools that want them: the kernel may make so many, and has them back with their pool.
 
 `nr_overcommit_hugepages` (the kernel's admin-guide/mm/hugetlbpage) sets nothing aside: it is how many may be
-made beyond those that are. The manager of a host cannot raise it, and a machine has it at 0 unless somebody did.
+made beyond those that are. The manager of a host cannot raise it, and a machine has it at 0 unless somebody
+did otherwise.
 """
 
 from __future__ import annotations
