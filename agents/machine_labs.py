@@ -9,10 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from agents.attendants import Attendants
 from agents.errors import Problem, not_found
 from agents.machine_builder import Builder, told
 from agents.machine_hosts import HostLink
 from agents.metronome import Metronome
+from agents.notices import Notices
 from agents.requests import HostSetup
 from topologies.cgroups import HostCgroup
 from topologies.model import Topology
@@ -35,6 +37,7 @@ class Lab:
         self.lock = asyncio.Lock()
         self.record: Record | None = None
         self.links: dict[str, HostLink] = {}
+        self.attendants = Attendants()
         self.doomed = False
         self._metronomes: dict[str, Metronome] = {}
 
@@ -56,7 +59,7 @@ class Lab:
         """Ends everything that runs for the lab."""
         for host in list(self._metronomes):
             self._lift(host)
-        await asyncio.gather(*(link.stop() for link in self.links.values()))
+        await asyncio.gather(self.attendants.close(), *(link.stop() for link in self.links.values()))
 
     def link(self, host: str) -> HostLink:
         """The agent of a host. Raises `Problem` 404."""
@@ -81,6 +84,7 @@ class Labs:
         self._workload_command = workload_command
         self._labs: dict[str, Lab] = {}
         self._closing = False
+        self.notices = Notices()
 
     async def clean(self) -> list[str]:
         """Destroys the labs that a dead agent left; returns their names."""
@@ -139,7 +143,7 @@ class Labs:
                 raise Problem(409, f"lab {lab.name!r} was destroyed while it was being deployed") from None
             raise
         lab.record = record
-        lab.links = {host: HostLink(self._setup(record, host)) for host in record.hosts}
+        lab.links = {host: HostLink(self._setup(record, host), self._changed) for host in record.hosts}
         return True
 
     async def destroy(self, name: str) -> None:
@@ -178,6 +182,10 @@ class Labs:
         lab = self.get(name)
         async with lab.lock:
             return await _blocking(self._builder.counters, self._still(lab))
+
+    def _changed(self, link: HostLink) -> None:
+        setup = link.setup
+        self.notices.add(lab=setup.lab, host=setup.host, state=link.state, message=link.message)
 
     def _still(self, lab: Lab) -> Record:
         if lab.record is None or lab.doomed:

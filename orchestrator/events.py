@@ -15,7 +15,7 @@ KEEP = 1000
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened. `kind` is lab, run, progress or machine; `run` is the run it belongs to."""
+    """One thing that happened. `kind` is lab, host, run, progress or machine; `run` the run it belongs to."""
 
     number: int
     kind: str

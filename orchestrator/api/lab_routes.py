@@ -78,6 +78,9 @@ async def get_host(request: web.Request) -> web.Response:
             namespace=recorded["namespace"],
             cpus=recorded.get("cpus"),
             interfaces=[_interface(interface) for interface in recorded["interfaces"]],
+            agent=models.HostAgentView.model_validate(
+                request.app[LABS].find(lab).agents.get(host, {"state": "none", "message": ""})
+            ),
         )
     )
 
