@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, cast
+from urllib.parse import urlencode
 
 from agents.errors import AgentError
+from agents.tokens import Tokens
 from agents.transport import UnixTransport, path_of
 
 __all__ = ["AgentError", "Json", "Machine", "MachineClient"]
 
 Json = dict[str, Any]
+Place = tuple[str, ...]
+"""Where frames cross: ("hosts", HOST, "interfaces", INTERFACE) or ("networks", NETWORK)."""
+
+
+class Conversation(Protocol):
+    """Two sides that send each other bytes and text."""
+
+    async def receive(self) -> bytes | str | None:
+        """What comes next; None at the end."""
+        ...
+
+    async def send(self, data: bytes | str) -> None:
+        """Sends it. Raises `ConnectionResetError` when nobody is there any more."""
+        ...
+
 
 SLOW_S = 600.0
 """Seconds allowed to deploy or destroy a lab; 200 hosts take a few."""
@@ -29,6 +47,11 @@ class Machine(Protocol):
 
     async def health(self) -> Json:
         """{"status": "ok", "pid", "run_root", "labs": number}."""
+        ...
+
+    async def notices(self, after: int, wait_s: float) -> list[Json]:
+        """What happened to hosts' agents after that number: [{"number", "lab", "host", "state": "running" |
+        "failed", "message"}]; waits up to `wait_s` (at most 30 s) for the first."""
         ...
 
     async def deploy(self, lab: str, topology: Mapping[str, Any]) -> Json:
@@ -111,6 +134,10 @@ class Machine(Protocol):
         """Makes exactly `count` CPU hogs compete on the host: {"count", "running", "pids"}."""
         ...
 
+    async def hogs(self, lab: str, host: str) -> Json:
+        """The host's CPU hogs, as of `set_hogs`."""
+        ...
+
     async def host_counters(self, lab: str, host: str) -> dict[str, int]:
         """Cumulative counters of the host: CPU by group, UDP, IP, softirq; and `hogs.running`."""
         ...
@@ -119,20 +146,27 @@ class Machine(Protocol):
         """Starts {"workload", "system", "params"}; returns its id once it said that it is ready."""
         ...
 
-    async def workloads(self, lab: str, host: str) -> list[Json]:
-        """The states, as of `workload`, of what runs and of what ended lately, oldest first."""
+    async def workloads(self, lab: str, host: str, over_s: float = 0.0) -> list[Json]:
+        """The states, as of `workload`, of what runs and of what ended lately, oldest first.
+
+        With `over_s` (at most 30 s) it takes that long, and "per_second" is how fast each counter grew.
+        """
         ...
 
     async def workload(self, lab: str, host: str, workload_id: str, wait_s: float = 0.0) -> Json:
         """A workload's state; waits up to `wait_s` (at most 30 s) for it to end, without polling it.
 
         {"id", "workload", "system", "pid", "state": "running" | "done" | "failed", "message",
-        "counters": {name: int}, "result": {...} | None, "manager": the manager's state | None}
+        "params": {...}, "counters": {name: int}, "result": {...} | None, "manager": its state | None}
         """
         ...
 
     async def tell(self, lab: str, host: str, workload_id: str, command: Mapping[str, Any]) -> None:
         """Hands a running workload a command, such as {"command": "expect", "count": 1000}."""
+        ...
+
+    async def change(self, lab: str, host: str, workload_id: str, change: Mapping[str, Any]) -> Json:
+        """Gives a running source another "rate_mbps" or "size", and returns its state."""
         ...
 
     async def stop(self, lab: str, host: str, workload_id: str) -> Json:
@@ -148,16 +182,36 @@ class Machine(Protocol):
         "truncated"}; `exit` is negative for a signal."""
         ...
 
+    def capture(
+        self, lab: str, place: Place, limit: int | None, snaplen: int
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """The frames that cross a host's interface or a network, as a pcapng stream that goes on until
+        `limit` of them, if there is one, or the end of the context."""
+        ...
+
+    def console(
+        self, lab: str, host: str, options: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[Conversation]:
+        """A login shell on the host: bytes are what is typed and shown; text is JSON, {"rows", "columns"} to
+        it, {"exit"} from it. `options`: rows, columns, terminal."""
+        ...
+
 
 class MachineClient:
     """A `Machine` over the machine agent's Unix socket; an async context manager.
 
-    `epitaph` may say how the agent's process ended; whoever started it knows, the socket does not.
+    `epitaph` may say how the agent's process ended; whoever started it knows, the socket does not. `tokens`
+    are those that the agent was started with, if any.
     """
 
-    def __init__(self, socket_path: Path | str, epitaph: Callable[[], str | None] | None = None) -> None:
+    def __init__(
+        self,
+        socket_path: Path | str,
+        epitaph: Callable[[], str | None] | None = None,
+        tokens: Tokens | None = None,
+    ) -> None:
         self.socket_path = Path(socket_path)
-        self._transport = UnixTransport(socket_path, "the machine agent", epitaph)
+        self._transport = UnixTransport(socket_path, "the machine agent", epitaph, tokens)
 
     async def __aenter__(self) -> MachineClient:
         return self
@@ -173,6 +227,10 @@ class MachineClient:
 
     async def health(self) -> Json:
         return await self._json("GET", "/health")
+
+    async def notices(self, after: int, wait_s: float) -> list[Json]:
+        answer = await self._json("GET", f"/notices?after={after}&wait_s={wait_s:g}")
+        return cast(list[Json], answer["notices"])
 
     async def deploy(self, lab: str, topology: Mapping[str, Any]) -> Json:
         return await self._json("PUT", path_of("labs", lab), dict(topology), timeout_s=SLOW_S)
@@ -227,6 +285,9 @@ class MachineClient:
     async def set_hogs(self, lab: str, host: str, count: int) -> Json:
         return await self._json("PUT", path_of("labs", lab, "hosts", host, "hogs"), {"count": count})
 
+    async def hogs(self, lab: str, host: str) -> Json:
+        return await self._json("GET", path_of("labs", lab, "hosts", host, "hogs"))
+
     async def host_counters(self, lab: str, host: str) -> dict[str, int]:
         return await self._json("GET", path_of("labs", lab, "hosts", host, "counters"))
 
@@ -234,8 +295,9 @@ class MachineClient:
         answer = await self._json("POST", path_of("labs", lab, "hosts", host, "workloads"), dict(spec))
         return str(answer["id"])
 
-    async def workloads(self, lab: str, host: str) -> list[Json]:
-        answer = await self._json("GET", path_of("labs", lab, "hosts", host, "workloads"))
+    async def workloads(self, lab: str, host: str, over_s: float = 0.0) -> list[Json]:
+        path = path_of("labs", lab, "hosts", host, "workloads")
+        answer = await self._json("GET", path + (f"?over_s={over_s:g}" if over_s else ""))
         return cast(list[Json], answer["workloads"])
 
     async def workload(self, lab: str, host: str, workload_id: str, wait_s: float = 0.0) -> Json:
@@ -246,6 +308,10 @@ class MachineClient:
         path = path_of("labs", lab, "hosts", host, "workloads", workload_id, "commands")
         await self._text("POST", path, dict(command))
 
+    async def change(self, lab: str, host: str, workload_id: str, change: Mapping[str, Any]) -> Json:
+        path = path_of("labs", lab, "hosts", host, "workloads", workload_id)
+        return await self._json("PATCH", path, dict(change))
+
     async def stop(self, lab: str, host: str, workload_id: str) -> Json:
         return await self._json("DELETE", path_of("labs", lab, "hosts", host, "workloads", workload_id))
 
@@ -254,6 +320,18 @@ class MachineClient:
 
     async def exec(self, lab: str, host: str, argv: Sequence[str]) -> Json:
         return await self._json("POST", path_of("labs", lab, "hosts", host, "exec"), {"argv": list(argv)})
+
+    def capture(
+        self, lab: str, place: Place, limit: int | None, snaplen: int
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        query = f"?snaplen={snaplen}" + (f"&limit={limit}" if limit is not None else "")
+        return self._transport.stream(path_of("labs", lab, *place, "capture") + query)
+
+    def console(
+        self, lab: str, host: str, options: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[Conversation]:
+        path = path_of("labs", lab, "hosts", host, "console")
+        return self._transport.talk(f"{path}?{urlencode(options)}")
 
     async def _json(self, method: str, path: str, body: Any = None, timeout_s: float = USUAL_S) -> Json:
         content = await self._transport.request(method, path, body, timeout_s=timeout_s)

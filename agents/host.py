@@ -2,7 +2,8 @@
 
 It reads one line of JSON (`agents.requests.HostSetup`) from standard input, moves into the host's
 network namespace and cgroup, gives up most capabilities, serves `<run dir>/<host>.sock`, and prints
-{"event": "ready"}. The end of standard input, SIGTERM, and its parent's death end it and its children.
+{"event": "ready"}; from then on {"event": "beat"} for each line that it reads. The end of standard input,
+SIGTERM, and its parent's death end it and its children.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from aiohttp import web
 from agents.host_app import HostAgent
 from agents.host_privileges import drop_capabilities, enter_network
 from agents.problems import listen
-from agents.processes import die_with_parent
+from agents.processes import die_with_parent, first_line
 from agents.requests import HostSetup
 from topologies.cgroups import CgroupError, HostCgroup
 
@@ -52,7 +53,9 @@ async def serve(setup: HostSetup) -> None:
 
 
 def _ended_input(ending: asyncio.Event) -> None:
-    if not os.read(sys.stdin.fileno(), 4096):
+    if asked := os.read(sys.stdin.fileno(), 4096):
+        print('{"event": "beat"}\n' * asked.count(b"\n"), end="", flush=True)
+    else:
         asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
         ending.set()
 
@@ -64,7 +67,7 @@ def main() -> int:
     die_with_parent(arguments.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a person's Ctrl-C ends the machine agent, which ends us
     try:
-        setup = HostSetup.model_validate_json(_first_line())
+        setup = HostSetup.model_validate_json(first_line(sys.stdin.fileno()))
         HostCgroup(setup.cgroup).attach(os.getpid(), "agent")
         enter_network(setup.namespace)
         drop_capabilities()
@@ -73,17 +76,6 @@ def main() -> int:
         print(json.dumps({"event": "error", "message": str(error)}), flush=True)
         return 1
     return 0
-
-
-def _first_line() -> bytes:
-    """The first line of standard input, not one byte more: what follows is the event loop's."""
-    line = bytearray()
-    while not line.endswith(b"\n"):
-        byte = os.read(sys.stdin.fileno(), 1)
-        if not byte:
-            raise ValueError("standard input ended before the host's setup")
-        line += byte
-    return bytes(line)
 
 
 if __name__ == "__main__":

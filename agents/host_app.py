@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import Any
 
 from aiohttp import web
 
-from agents.errors import Problem
 from agents.hogs import Hogs
 from agents.host_counters import read_network, read_softirq
 from agents.host_exec import Commands
 from agents.host_registry import Workloads
-from agents.problems import BODY_LIMIT, problem_middleware, read_model
-from agents.requests import Command, Execution, HogCount, HostSetup, Interfaces, WorkloadSpec
+from agents.problems import BODY_LIMIT, problem_middleware, read_model, seconds
+from agents.requests import Change, Command, Execution, HogCount, HostSetup, Interfaces, WorkloadSpec
 from topologies.cgroups import HostCgroup
-
-WAIT_LIMIT_S = 30.0
 
 
 class HostAgent:
@@ -40,12 +38,14 @@ class HostAgent:
     def app(self) -> web.Application:
         """The application that serves this agent."""
         app = web.Application(middlewares=[problem_middleware], client_max_size=BODY_LIMIT)
+        self._setup.tokens.guard(app)
         app.add_routes(
             [
                 web.get("/health", self._health),
                 web.get("/workloads", self._list),
                 web.post("/workloads", self._start),
                 web.get("/workloads/{id}", self._state),
+                web.patch("/workloads/{id}", self._change),
                 web.delete("/workloads/{id}", self._stop),
                 web.post("/workloads/{id}/commands", self._tell),
                 web.put("/interfaces", self._set_interfaces),
@@ -68,7 +68,10 @@ class HostAgent:
         return web.json_response({"status": "ok", "pid": os.getpid(), "host": self._setup.host})
 
     async def _list(self, request: web.Request) -> web.Response:
-        return web.json_response({"workloads": self._workloads.describe()})
+        over_s = seconds(request, "over_s")
+        before = self._workloads.read() if over_s > 0 else None
+        await asyncio.sleep(over_s)
+        return web.json_response({"workloads": self._workloads.describe(before)})
 
     async def _start(self, request: web.Request) -> web.Response:
         workload = await self._workloads.start(await read_model(request, WorkloadSpec))
@@ -77,9 +80,14 @@ class HostAgent:
 
     async def _state(self, request: web.Request) -> web.Response:
         workload = self._workloads.get(request.match_info["id"])
-        wait_s = _seconds(request, "wait_s")
+        wait_s = seconds(request, "wait_s")
         if wait_s > 0:
             await workload.finished(wait_s)
+        return web.json_response(workload.describe())
+
+    async def _change(self, request: web.Request) -> web.Response:
+        workload = self._workloads.get(request.match_info["id"])
+        workload.change(await read_model(request, Change))
         return web.json_response(workload.describe())
 
     async def _stop(self, request: web.Request) -> web.Response:
@@ -124,14 +132,3 @@ class HostAgent:
     def _describe_hogs(self) -> dict[str, Any]:
         running = self._hogs.running
         return {"count": self._hogs.count, "running": len(running), "pids": [hog.pid for hog in running]}
-
-
-def _seconds(request: web.Request, name: str) -> float:
-    text = request.query.get(name, "0")
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds <= WAIT_LIMIT_S:
-        raise Problem(422, f"{name} must be 0 to {WAIT_LIMIT_S:g} seconds, not {text[:40]!r}", name)
-    return seconds

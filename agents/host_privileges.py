@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import socket
+from collections.abc import Collection
 from pathlib import Path
 
-CLONE_NEWNET = 0x40000000
+CLONE_NEWNET, CLONE_NEWUTS = 0x40000000, 0x04000000
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -35,15 +37,22 @@ def enter_network(namespace: Path) -> None:
         os.close(descriptor)
 
 
-def drop_capabilities() -> None:
-    """Keeps of this process's capabilities only `KEPT`; programs it starts cannot get others back."""
+def name_machine(name: str) -> None:
+    """Gives the machine a name that this process and its children alone see. Raises `OSError`."""
+    if _libc.unshare(CLONE_NEWUTS) != 0:
+        raise _error("cannot have a name of its own for the host")
+    socket.sethostname(name)
+
+
+def drop_capabilities(keep: Collection[int] = tuple(KEPT.values())) -> None:
+    """Keeps of this process's capabilities only these; programs it starts cannot get others back."""
     last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
     for capability in range(last + 1):
         # Root regains at each exec what this bounding set still has: dropping from it is what lasts.
-        if capability not in KEPT.values() and _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
+        if capability not in keep and _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
             raise _error(f"cannot drop capability {capability}")
     permitted = _permitted()
-    kept = sum(1 << bit for bit in KEPT.values()) & permitted
+    kept = sum(1 << bit for bit in keep) & permitted
     words = (kept & 0xFFFFFFFF, kept >> 32)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     data = (ctypes.c_uint32 * 6)(words[0], words[0], 0, words[1], words[1], 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -41,6 +42,10 @@ MANAGER_DEFAULTS = {
     "protection": "cooperative",
     "recycling": True,
 }
+
+
+Reading = dict[str, tuple[float, dict[str, int]]]
+"""Moment (monotonic, seconds) and counters of workloads, by id."""
 
 
 class Workloads:
@@ -111,9 +116,19 @@ class Workloads:
         living = [w for w in self._all.values() if not w.ended]
         await asyncio.gather(*(w.kill("its host agent ends") for w in living))
 
-    def describe(self) -> list[dict[str, Any]]:
-        """The states of all that run and of those that ended lately, oldest first."""
-        return [workload.describe() for workload in self._all.values()]
+    def describe(self, since: Reading | None = None) -> list[dict[str, Any]]:
+        """The states of all that run and of those that ended lately, oldest first.
+
+        `per_second` is how fast each one's counters have grown since that reading, which it was part of.
+        """
+        return [
+            {**workload.describe(), "per_second": _rates(workload, since)} for workload in self._all.values()
+        ]
+
+    def read(self) -> Reading:
+        """The counters of all that run, each with its moment."""
+        running = [workload for workload in self._all.values() if not workload.ended]
+        return {workload.id: (time.monotonic(), workload.counters()) for workload in running}
 
     def measured(self) -> dict[str, Any]:
         """What metrics are made of: totals that never fall while this agent lives, gauges, and states."""
@@ -213,6 +228,15 @@ class Workloads:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _rates(workload: Workload, since: Reading | None) -> dict[str, float]:
+    if since is None or workload.id not in since:
+        return {}
+    moment, before = since[workload.id]
+    lasting, _ = _split(workload.counters())
+    seconds = time.monotonic() - moment
+    return {name: (value - before.get(name, 0)) / seconds for name, value in lasting.items()}
 
 
 def _split(counters: dict[str, int]) -> tuple[dict[str, int], dict[str, int]]:

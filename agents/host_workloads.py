@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from agents.errors import Problem
 from agents.processes import Child, Lines, ending, tail_of
+from agents.requests import MAX_SIZE, Change
 from agents.shipping import counters
 from topologies.cgroups import CgroupError
 
@@ -46,6 +47,7 @@ class Workload:
         self.workload = workload
         self.system = system
         self.manager: Workload | None = None
+        self.params: dict[str, Any] = {}
         self.state: State = "starting"
         self.message = ""
         self.result: dict[str, Any] | None = None
@@ -55,6 +57,7 @@ class Workload:
         self._changed = asyncio.Event()
         self._stopping = False
         self._refused = False
+        self._field: str | None = None
         self._counters_fd = _counter_memory(workload_id)
         try:
             self._child = Child(
@@ -76,6 +79,7 @@ class Workload:
         for its specification, so that no budget pays for Python's start (0.2 s of CPU: 5 s at 4 %).
         Raises `Problem` with the workload's own message when it refuses.
         """
+        self.params = params
         spec = json.dumps({"workload": self.workload, "system": self.system, "params": params})
         deadline = time.monotonic() + READY_S
         try:
@@ -98,7 +102,8 @@ class Workload:
         if self.state == "failed":
             await self._child.wait()
             # What it says itself is about the request; that it broke is not.
-            raise Problem(422 if self._refused else 502, f"{self.workload} did not start: {self.explanation}")
+            what = f"{self.workload} did not start: {self.explanation}"
+            raise Problem(422 if self._refused else 502, what, self._field)
 
     @property
     def active(self) -> bool:
@@ -128,6 +133,7 @@ class Workload:
             "pid": self.pid,
             "state": self.state,
             "message": self.explanation,
+            "params": {name: value for name, value in self.params.items() if name != "manager_socket"},
             "counters": self.counters(),
             "result": self.result,
             "manager": self.manager.describe() if self.manager is not None else None,
@@ -139,6 +145,19 @@ class Workload:
             self._child.write(json.dumps(command).encode() + b"\n")
         except OSError as error:
             raise Problem(409, f"workload {self.id} takes no command: {error.strerror or error}") from None
+
+    def change(self, asked: Change) -> None:
+        """Gives a running source another rate or size. Raises `Problem` 409 for what cannot be changed."""
+        if self.workload != "source":
+            raise Problem(
+                409,
+                f"only sources change while they run, and {self.id} is a {self.workload}; "
+                "stop it and start another",
+                "workload",
+            )
+        changed = {"size": MAX_SIZE, **self.params, **asked.model_dump(exclude_none=True)}
+        self.tell({"command": "pace", "rate_mbps": changed["rate_mbps"], "size": changed["size"]})
+        self.params = changed
 
     async def finished(self, within_s: float) -> bool:
         """Waits for its work to finish; whether it has."""
@@ -177,6 +196,8 @@ class Workload:
                 self._become("done")
             elif kind == "error":
                 self._refused = self.state == "starting"
+                field = event.get("field")
+                self._field = field if isinstance(field, str) else None
                 self._fail(str(event["message"])[:4096])
             else:
                 raise ValueError(kind)

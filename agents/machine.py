@@ -1,4 +1,5 @@
-"""The machine agent: `python -m agents.machine --socket PATH [--until-stdin-closes] [--run-root DIR]`.
+"""The machine agent: `python -m agents.machine --socket PATH [--run-root DIR] [--until-stdin-closes]
+[--tokens-from-stdin]`.
 
 One per machine, privileged: it makes labs, starts and watches host agents, and answers on a Unix socket
 that only its user can open. When it ends (SIGTERM, SIGINT, SIGHUP, or with `--until-stdin-closes` the
@@ -23,6 +24,8 @@ from agents.machine_builder import Builder, KernelBuilder
 from agents.machine_labs import Labs
 from agents.machine_lock import Refused, free_socket, sole_agent
 from agents.problems import listen
+from agents.processes import first_line
+from agents.tokens import Tokens
 from topologies.record import RUN_ROOT
 
 WORKLOAD_COMMAND = [sys.executable, "-m", "agents.workload"]
@@ -36,6 +39,7 @@ async def serve(
     builder: Builder,
     *,
     until_stdin_closes: bool = False,
+    tokens: Tokens | None = None,
     workload_command: list[str] | None = None,
 ) -> int:
     """Serves until told to end, then destroys every lab. The exit status: 0 when none is left.
@@ -53,7 +57,7 @@ async def serve(
     free_socket(socket)
     await labs.clean()
     runner = web.AppRunner(
-        MachineApp(labs, run_root).app(), access_log=None, handle_signals=False, shutdown_timeout=1.0
+        MachineApp(labs, run_root, tokens).app(), access_log=None, handle_signals=False, shutdown_timeout=1.0
     )
     await runner.setup()
     try:
@@ -97,11 +101,22 @@ def main(builder: Builder | None = None, workload_command: list[str] | None = No
     parser.add_argument(
         "--until-stdin-closes", action="store_true", help="end when whoever started this does"
     )
+    parser.add_argument(
+        "--tokens-from-stdin",
+        action="store_true",
+        help="answer only those who have the tokens that the first line of standard input says",
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="machine agent: %(message)s", stream=sys.stderr)
     run_root = arguments.run_root.absolute()
     socket = (arguments.socket or run_root / "machine.sock").absolute()
     try:
+        tokens = None
+        if arguments.tokens_from_stdin:
+            try:
+                tokens = Tokens.model_validate_json(first_line(sys.stdin.fileno()))
+            except ValueError:  # whose words may have the tokens in them
+                raise Refused("the first line of standard input is not the tokens") from None
         with sole_agent(run_root), huge_pages.may_be_made(run_root):
             return asyncio.run(
                 serve(
@@ -109,6 +124,7 @@ def main(builder: Builder | None = None, workload_command: list[str] | None = No
                     run_root,
                     builder or KernelBuilder(),
                     until_stdin_closes=arguments.until_stdin_closes,
+                    tokens=tokens,
                     workload_command=workload_command,
                 )
             )

@@ -6,20 +6,23 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
 from agents import metrics
 from agents.errors import Problem
+from agents.machine_attended import Attended
 from agents.machine_builder import refused_topology, told
 from agents.machine_hosts import HostLink, unused
 from agents.machine_labs import Labs
-from agents.problems import BODY_LIMIT, problem_middleware, read_json, read_model
-from agents.requests import Budget, Command, Execution, HogCount, NetworkChange, WorkloadSpec
+from agents.problems import BODY_LIMIT, problem_middleware, read_json, read_model, seconds
+from agents.requests import Budget, Change, Command, Execution, HogCount, NetworkChange, WorkloadSpec
+from agents.tokens import Tokens
 from agents.transport import path_of
 from topologies import TopologyError, load_topology
-from topologies.builder.difference import Change
+from topologies.builder.difference import Change as TopologyChange
 from topologies.cgroups import CgroupError, HostCgroup
 from topologies.model import Name, Topology
 from topologies.record import Record
@@ -29,24 +32,29 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 START_S = 150.0
 HOGS_S = 90.0
 EXEC_S = 45.0
+WAIT_S = 60.0
 
 _name: TypeAdapter[str] = TypeAdapter(Name)
 
 
 class MachineApp:
-    """Routes of the machine agent over its `labs`."""
+    """Routes of the machine agent over its `labs`, for those who have the `tokens`, if there are any."""
 
-    def __init__(self, labs: Labs, run_root: Path) -> None:
+    def __init__(self, labs: Labs, run_root: Path, tokens: Tokens | None = None) -> None:
+        self._tokens = tokens
         self._labs = labs
         self._run_root = run_root
 
     def app(self) -> web.Application:
         """The application that serves this machine."""
         app = web.Application(middlewares=[problem_middleware], client_max_size=BODY_LIMIT)
+        if self._tokens is not None:
+            self._tokens.guard(app)
         host, network = "/labs/{lab}/hosts/{host}", "/labs/{lab}/networks/{network}"
         app.add_routes(
             [
                 web.get("/health", self._health),
+                web.get("/notices", self._notices),
                 web.get("/labs", self._list),
                 web.put("/labs/{lab}", self._deploy),
                 web.get("/labs/{lab}", self._lab),
@@ -69,9 +77,11 @@ class MachineApp:
                 web.get(f"{host}/workloads", self._workloads),
                 web.post(f"{host}/workloads", self._start),
                 web.get(f"{host}/workloads/{{id}}", self._workload),
+                web.patch(f"{host}/workloads/{{id}}", self._change),
                 web.delete(f"{host}/workloads/{{id}}", self._stop),
                 web.post(f"{host}/workloads/{{id}}/commands", self._tell),
                 web.post(f"{host}/exec", self._exec),
+                *Attended(self._labs).routes(),
             ]
         )
         return app
@@ -81,6 +91,13 @@ class MachineApp:
         return web.json_response(
             {"status": "ok", "pid": os.getpid(), "run_root": str(self._run_root), "labs": labs}
         )
+
+    async def _notices(self, request: web.Request) -> web.Response:
+        number = request.query.get("after", "0")
+        if not number.isdecimal() or len(number) > 18:
+            raise Problem(422, f"after must be the number of a notice, not {number[:40]!r}", "after")
+        wait_s = seconds(request, "wait_s")
+        return web.json_response({"notices": await self._labs.notices.after(int(number), wait_s)})
 
     async def _list(self, request: web.Request) -> web.Response:
         labs = [
@@ -181,7 +198,7 @@ class MachineApp:
         link = self._link(request)
         if link.state == "none":
             return web.json_response({"workloads": []})
-        return _passed(await link.ask("GET", "/workloads"))
+        return _passed(await link.ask("GET", "/workloads" + _query(request, "over_s"), timeout_s=WAIT_S))
 
     async def _start(self, request: web.Request) -> web.Response:
         spec = await read_model(request, WorkloadSpec)
@@ -191,9 +208,11 @@ class MachineApp:
         return _passed(answer, 201)
 
     async def _workload(self, request: web.Request) -> web.Response:
-        wait = request.query.get("wait_s")
-        query = f"?{request.query_string}" if wait is not None else ""
-        return _passed(await self._ask_workload(request, "GET", query, timeout_s=60.0))
+        return _passed(await self._ask_workload(request, "GET", _query(request, "wait_s"), timeout_s=WAIT_S))
+
+    async def _change(self, request: web.Request) -> web.Response:
+        change = await read_model(request, Change)
+        return _passed(await self._ask_workload(request, "PATCH", body=change.model_dump()))
 
     async def _stop(self, request: web.Request) -> web.Response:
         return _passed(await self._ask_workload(request, "DELETE"))
@@ -250,8 +269,12 @@ def _told(record: Record, status: int = 200) -> web.Response:
     return web.json_response(record.model_dump(mode="json"), status=status)
 
 
-def _changes(changes: list[Change]) -> dict[str, Any]:
+def _changes(changes: list[TopologyChange]) -> dict[str, Any]:
     return {"changes": [change.document() for change in changes]}
+
+
+def _query(request: web.Request, name: str) -> str:
+    return f"?{name}={quote(request.query[name])}" if name in request.query else ""
 
 
 def _passed(answer: bytes, status: int = 200) -> web.Response:

@@ -9,11 +9,13 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any, Literal
 
 from agents.errors import AgentError, Problem
 from agents.host import socket_of
 from agents.processes import Child, Lines, ending, tail_of
+from agents.pulse import Pulse
 from agents.requests import HostSetup
 from agents.transport import UnixTransport, Unreachable
 
@@ -31,11 +33,15 @@ log = logging.getLogger(__name__)
 class HostLink:
     """One host's agent, or the place where it will be.
 
-    When it dies, requests are refused with how it died until one that changes something has been: the
-    client that works with the host must hear of it. The next such request starts a new agent.
+    When it dies, or hangs and is killed, requests are refused with how it died until one that changes
+    something has been: the client that works with the host must hear of it. The next such request starts a
+    new agent. `on_change` is called when it runs and when it has failed.
     """
 
-    def __init__(self, setup: HostSetup) -> None:
+    def __init__(self, setup: HostSetup, on_change: Callable[[HostLink], None] = lambda link: None) -> None:
+        self._on_change = on_change
+        self._watching: asyncio.Task[None] | None = None
+        self._fault = ""
         self.state: State = "none"
         self.message = ""
         self._setup = setup
@@ -118,12 +124,16 @@ class HostLink:
         def hear(line: bytes) -> None:
             if not started.done():
                 started.set_result(_complaint(line))
+            else:
+                pulse.answered()
 
         def gone(returncode: int) -> None:
+            if self._watching is not None:
+                self._watching.cancel()
             if not started.done():
                 started.set_result(ending(returncode) + tail_of(child.stderr))
             elif self.state == "running":
-                self.state, self.message = "failed", self._death(child)
+                self._become("failed", self._death(child))
                 log.error("%s", self.message)
 
         command = [sys.executable, "-m", "agents.host", "--parent", str(os.getpid())]
@@ -133,7 +143,8 @@ class HostLink:
         except OSError as error:
             self.state = "none"
             raise AgentError(500, f"{self._name} cannot be started: {error}") from error
-        self._child = child
+        self._child, self._fault = child, ""
+        pulse = Pulse(child.pid, lambda: _ask(child))
         try:
             complaint = await asyncio.wait_for(started, START_S)
         except TimeoutError:
@@ -141,22 +152,36 @@ class HostLink:
         if complaint is None and self.state == "starting":
             if self._transport is not None:
                 await self._transport.close()
-            self._transport = UnixTransport(socket_of(self._setup.run_dir, self._setup.host), self._name)
-            self.state, self.message = "running", ""
+            self._transport = UnixTransport(
+                socket_of(self._setup.run_dir, self._setup.host), self._name, tokens=self._setup.tokens
+            )
+            self._become("running", "")
+            self._watching = asyncio.create_task(self._watch(child, pulse))
             return
         await child.kill()
         if self.state == "starting":
             self.state = "none"
         raise AgentError(502, f"{self._name} did not start: {complaint or self.message}")
 
+    async def _watch(self, child: Child, pulse: Pulse) -> None:
+        self._fault = await pulse.watch()
+        await child.kill()
+
+    def _become(self, state: State, message: str) -> None:
+        self.state, self.message = state, message
+        self._on_change(self)
+
     def _death(self, child: Child) -> str:
         assert child.returncode is not None
         words = tail_of(child.stderr) if child.returncode > 0 else ""
         was = "was " if child.returncode < 0 else ""
-        return (
-            f"{self._name} (pid {child.pid}) {was}{ending(child.returncode)}{words}; "
-            "its workloads and hogs are gone with it"
-        )
+        how = f"{self._fault}, and was killed" if self._fault else f"{was}{ending(child.returncode)}{words}"
+        return f"{self._name} (pid {child.pid}) {how}; its workloads and hogs are gone with it"
+
+
+def _ask(child: Child) -> None:
+    with contextlib.suppress(OSError):  # it has ended, or does not even read
+        child.write(b"\n")
 
 
 def _complaint(line: bytes) -> str | None:

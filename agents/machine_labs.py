@@ -9,10 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from agents.attendants import Attendants
 from agents.errors import Problem, not_found
 from agents.machine_builder import Builder, told
 from agents.machine_hosts import HostLink
 from agents.metronome import Metronome
+from agents.notices import Notices
 from agents.requests import HostSetup
 from topologies.builder import PartlyChanged
 from topologies.builder.difference import Change
@@ -40,6 +42,7 @@ class Lab:
         self.lock = asyncio.Lock()
         self.record: Record | None = None
         self.links: dict[str, HostLink] = {}
+        self.attendants = Attendants()
         self.doomed = False
         self.spoiled = ""
         self._metronomes: dict[str, Metronome] = {}
@@ -63,7 +66,7 @@ class Lab:
         for host in list(self._metronomes):
             self._lift(host)
         why = f"lab {self.name!r} is being destroyed"
-        await asyncio.gather(*(link.stop(why) for link in self.links.values()))
+        await asyncio.gather(self.attendants.close(), *(link.stop(why) for link in self.links.values()))
 
     async def drop(self, host: str) -> None:
         """Ends everything that runs on a host that is to go."""
@@ -93,6 +96,7 @@ class Labs:
         self._workload_command = workload_command
         self._labs: dict[str, Lab] = {}
         self._closing = False
+        self.notices = Notices()
 
     async def clean(self) -> list[str]:
         """Destroys the labs that a dead agent left; returns their names."""
@@ -160,7 +164,7 @@ class Labs:
                 raise Problem(409, f"lab {lab.name!r} was destroyed while it was being deployed") from None
             raise
         lab.record = record
-        lab.links = {host: HostLink(self._setup(record, host)) for host in record.hosts}
+        lab.links = {host: HostLink(self._setup(record, host), self._changed) for host in record.hosts}
         return True
 
     async def destroy(self, name: str) -> None:
@@ -271,6 +275,10 @@ class Labs:
         lab = self.get(name)
         async with lab.lock:
             return await _blocking(self._builder.counters, self._still(lab))
+
+    def _changed(self, link: HostLink) -> None:
+        setup = link.setup
+        self.notices.add(lab=setup.lab, host=setup.host, state=link.state, message=link.message)
 
     def _still(self, lab: Lab) -> Record:
         if lab.record is None or lab.doomed:

@@ -22,6 +22,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BODY_LIMIT = 1 << 20
 """Bytes of the largest request body any service reads (`client_max_size` of its application)."""
 
+WAIT_LIMIT_S = 30.0
+"""Seconds that a request may ask to be kept waiting."""
+
 log = logging.getLogger(__name__)
 
 
@@ -80,6 +83,18 @@ async def read_json(request: web.Request) -> Any:
         return json.loads(body, parse_constant=_no_number, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise Problem(400, f"the request's body is not JSON: {error}") from None
+
+
+def seconds(request: web.Request, name: str) -> float:
+    """How long the query says to wait; 0 if it does not. Raises `Problem` 422."""
+    text = request.query.get(name, "0")
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found <= WAIT_LIMIT_S:
+        raise Problem(422, f"{name} must be 0 to {WAIT_LIMIT_S:g} seconds, not {text[:40]!r}", name)
+    return found
 
 
 def _no_number(text: str) -> Any:

@@ -16,6 +16,8 @@ from pathlib import Path
 STDERR_KEPT = 4096
 """Bytes kept of what a child wrote last to its standard error."""
 REPOSITORY = Path(__file__).resolve().parent.parent
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PASSED_ON = ("TMPDIR", "TZ")
 PR_SET_PDEATHSIG = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -31,6 +33,24 @@ def die_with_parent(parent_pid: int) -> None:
         raise OSError(ctypes.get_errno(), "cannot ask for a signal at the parent's death")
     if os.getppid() != parent_pid:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def clean_environment() -> dict[str, str]:
+    """What children of agents, and agents, find in their environment: nothing that a person happened to have
+    set."""
+    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return {"PATH": PATH, "HOME": "/", "LANG": "C.UTF-8", **passed_on}
+
+
+def first_line(descriptor: int) -> bytes:
+    """The first line of standard input, not one byte more: what follows is somebody else's to read."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        byte = os.read(descriptor, 1)
+        if not byte:
+            raise ValueError("standard input ended before the setup")
+        line += byte
+    return bytes(line)
 
 
 def ending(returncode: int) -> str:
@@ -92,7 +112,7 @@ class Child:
                 stderr=stderr,
                 pass_fds=tuple(pass_fds),
                 cwd=cwd,
-                env=env,
+                env=clean_environment() if env is None else env,
                 # a terminal's Ctrl-C is for the process that talks to the person, which ends the others
                 start_new_session=True,
                 preexec_fn=(lambda: die_with_parent(us)) if dies_with_us else None,

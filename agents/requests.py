@@ -8,11 +8,20 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from agents.tokens import Tokens
 from topologies.model import Impairments
 
 MAX_HOGS = 64
 SPEC_LIMIT = 32 << 10
 """Bytes of a workload's specification: it must fit into the pipe to the workload at once."""
+
+MIN_MBPS, MAX_MBPS = 0.001, 40_000.0
+"""Rates that a source can be given while it runs: what a control block's word can say at any size."""
+MIN_SIZE, MAX_SIZE = 28, 65507
+"""Bytes in a source's datagrams: its header (TS_HEADER_BYTES), and all that UDP can carry."""
+
+MIN_SNAPLEN, SNAPLEN = 64, 262144
+"""Bytes kept of each frame of a capture: at least the headers, at most more than there ever are."""
 
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 """The name of a workload or an I/O system."""
@@ -63,6 +72,19 @@ class Command(_Request):
         return self
 
 
+class Change(_Request):
+    """What of a source changes while it runs; what is left out stays."""
+
+    rate_mbps: Annotated[float, Field(ge=MIN_MBPS, le=MAX_MBPS, allow_inf_nan=False)] | None = None
+    size: Annotated[int, Field(ge=MIN_SIZE, le=MAX_SIZE)] | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.rate_mbps is None and self.size is None:
+            raise ValueError("nothing to change: give rate_mbps or size")
+        return self
+
+
 class HogCount(_Request):
     """How many CPU hogs compete on a host."""
 
@@ -102,6 +124,46 @@ class Interfaces(_Request):
     interfaces: list[dict[str, Any]]
 
 
+class Capture(_Request):
+    """A capture: of which interface of the namespace, how it is called in the file, and how much.
+
+    `limit` frames (none: until it is ended), and of each at most `snaplen` bytes.
+    """
+
+    interface: str
+    description: str
+    limit: Annotated[int, Field(ge=1, le=1 << 53)] | None = None
+    snaplen: int = Field(default=SNAPLEN, ge=MIN_SNAPLEN, le=SNAPLEN)
+
+
+class TerminalSize(_Request):
+    """Of a console, in characters."""
+
+    rows: int = Field(default=24, ge=1, le=1000)
+    columns: int = Field(default=80, ge=1, le=1000)
+
+
+class Console(_Request):
+    """A console: what its shell is told of the terminal it has."""
+
+    terminal: str = Field(default="xterm-256color", pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,31}$")
+
+
+class Attendance(_Request):
+    """Where a process that attends a person works, and what it does there; `parent` started it.
+
+    `cgroup` is the host's, None in the lab's own namespace; `name` is how the machine is called there.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    parent: int
+    namespace: Path
+    cgroup: str | None
+    name: str
+    task: dict[str, Any]
+
+
 class HostSetup(_Request):
     """What a machine agent tells a host agent on its standard input, first of all."""
 
@@ -115,3 +177,4 @@ class HostSetup(_Request):
     run_dir: Path
     interfaces: list[dict[str, Any]]
     workload_command: list[str] = Field(min_length=1)
+    tokens: Tokens = Field(default_factory=Tokens.fresh)

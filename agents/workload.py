@@ -3,9 +3,10 @@
     python -m agents.workload --counters-fd N
 
 The first line on stdin is the specification, `{"workload", "system", "params"}`; later lines are commands,
-`{"command": "stop"}` or `{"command": "expect", "count": N}`; the end of stdin is `stop`. On stdout, one JSON
-object a line: `{"event": "ready"}`, then `{"event": "done", "result": {...}}` or `{"event": "error",
-"message": ...}`. The loop runs in the main thread with the GIL released; counters go to the memory behind N.
+`{"command": "stop"}`, `{"command": "expect", "count": N}` (a sink), `{"command": "pace", "rate_mbps",
+"size"}` (a source); the end of stdin is `stop`. On stdout, one JSON object a line: `{"event": "ready"}`, then
+`{"event": "done", "result": {...}}` or `{"event": "error", "message": ...}`. The loop runs in the main thread
+with the GIL released; counters go to the memory behind N.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from agents.workload_params import (
     Refused,
     above_zero,
     check,
+    check_local,
     fields,
     need,
     one_of,
@@ -50,18 +52,22 @@ BIN_NS = 10_000_000
 
 
 def source(library: Library, system: str, params: dict[str, Any]) -> dict[str, Any]:
-    """Send `size`-byte datagrams at `rate_mbps` (10^6 payload bits per second) for warm-up and duration."""
+    """Send `size`-byte datagrams at `rate_mbps` (10^6 payload bits per second) for warm-up and `duration_s`,
+    or until it is stopped."""
     ops = library.system(system)
     config, result = ffi.new("struct ts_source_config *"), ffi.new("struct ts_source_result *")
     library.io(ops, params, "local", "remote", config.io)
     config.flow = need(params, "flow", int, "a number")
     config.datagrams_per_second = above_zero(params, "rate_mbps", "Mb/s") * 1e6 / 8 / config.io.size
     config.warmup_ns = int(params.get("warmup_s", 0) * 1e9)
-    config.duration_ns = int(above_zero(params, "duration_s", "seconds") * 1e9)
-    check(lib.ts_source(ops, config, library.control, library.counters, result), f"source over {system}")
+    if "duration_s" in params:
+        config.duration_ns = int(above_zero(params, "duration_s", "seconds") * 1e9)
+    check_local(
+        lib.ts_source(ops, config, library.control, library.counters, result), f"source over {system}", params
+    )
     answer = fields(result)
     seconds = (answer["t1_ns"] - answer["t0_ns"]) / 1e9
-    answer["offered_mbps"] = answer["sent_measured"] * config.io.size * 8 / 1e6 / seconds if seconds else 0.0
+    answer["offered_mbps"] = answer["bytes_measured"] * 8 / 1e6 / seconds if seconds else 0.0
     answer["busy"] = answer["busy_ns"] / 1e9 / seconds if seconds else 0.0
     answer["late"] = answer["late_ticks"] / answer["ticks"] if answer["ticks"] else 0.0
     answer["send_blocked"] = answer["held_back"]
@@ -74,20 +80,21 @@ def forwarder(library: Library, system: str, params: dict[str, Any]) -> dict[str
     config, result = ffi.new("struct ts_forwarder_config *"), ffi.new("struct ts_forwarder_result *")
     library.io(ops, params, "local", None, getattr(config, "in"))
     library.io(ops, params, "out_local", "remote", config.out)
-    check(
-        lib.ts_forwarder(ops, config, library.control, library.counters, result), f"forwarder over {system}"
-    )
+    error = lib.ts_forwarder(ops, config, library.control, library.counters, result)
+    check_local(error, f"forwarder over {system}", params)
     return fields(result)
 
 
 def sink(library: Library, system: str, params: dict[str, Any]) -> dict[str, Any]:
-    """Count what comes in at `local`; loss, duplicates and reordering apart."""
+    """Count what comes in at `local`, of one `flow` or (0) of any; loss, duplicates and reordering apart."""
     ops = library.system(system)
     config, result = ffi.new("struct ts_sink_config *"), ffi.new("struct ts_sink_result *")
     library.io(ops, params, "local", None, config.io)
     config.io.wanted = HEADER_BYTES
     config.flow = need(params, "flow", int, "a number")
-    check(lib.ts_sink(ops, config, library.control, library.counters, result), f"sink over {system}")
+    check_local(
+        lib.ts_sink(ops, config, library.control, library.counters, result), f"sink over {system}", params
+    )
     answer = fields(result)
     answer["lost_ranges"] = [[r.first, r.last] for r in result.lost_range[0 : result.lost_ranges]]
     answer["duplicate_list"] = list(result.duplicate_list[0 : result.duplicate_list_count])
@@ -181,6 +188,9 @@ def obey(control: Any) -> None:
                 break
             if command["command"] == "expect":
                 lib.ts_control_expect(control, command["count"])
+            if command["command"] == "pace":
+                per_second = command["rate_mbps"] * 1e6 / 8 / command["size"]
+                check(lib.ts_control_pace(control, per_second, command["size"]), "pace")
     finally:  # also when a command makes no sense: nobody could be obeyed any more
         lib.ts_control_stop(control)
 
@@ -214,10 +224,10 @@ def main() -> int:
             over.set()
             herald.join()
     except (Refused, OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        say(
-            event="error",
-            message=str(error) if isinstance(error, Refused) else f"{type(error).__name__}: {error}",
-        )
+        if isinstance(error, Refused):
+            say(event="error", message=str(error), field=error.field)
+        else:
+            say(event="error", message=f"{type(error).__name__}: {error}")
         return 1
     say(event="done", result=result)
     return 0

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import json
 import math
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +25,12 @@ MAX_PATH = 107
 
 class Refused(Exception):
     """The specification cannot be done; the message says which field, what it was, and what is allowed."""
+
+    @property
+    def field(self) -> str | None:
+        """The field that the message begins with."""
+        field, colon, _ = str(self).partition(": ")
+        return field if colon and re.fullmatch(r"workload|system|params(\.\w+)?", field) else None
 
 
 def need(params: dict[str, Any], name: str, kind: type | tuple[type, ...], allowed: str) -> Any:
@@ -143,6 +151,19 @@ def check(error: int, attempt: str) -> None:
     """Raise Refused if a C call returned a negative errno value."""
     if error < 0:
         raise Refused(f"{attempt}: {os.strerror(-error)}")
+
+
+WRONG_LOCAL = {
+    errno.EADDRINUSE: "a port that nobody uses on this host",
+    errno.EADDRNOTAVAIL: "an address of this host",
+}
+
+
+def check_local(error: int, attempt: str, params: dict[str, Any]) -> None:
+    """As `check`; what is wrong with the address `params.local` is said of that."""
+    if -error in WRONG_LOCAL:
+        raise Refused(f"params.local: {params['local']!r} given, {WRONG_LOCAL[-error]} expected")
+    check(error, attempt)
 
 
 def fields(struct: Any) -> dict[str, Any]:

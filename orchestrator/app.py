@@ -9,8 +9,9 @@ from typing import Protocol
 from aiohttp import web
 
 from agents.problems import BODY_LIMIT, problem_middleware
+from orchestrator.access import Access
 from orchestrator.api.docs_page import page
-from orchestrator.api.guards import local_only
+from orchestrator.api.guards import guard
 from orchestrator.api.openapi import describe
 from orchestrator.api.problems import store_problems
 from orchestrator.api.table import BASE, ROUTES
@@ -29,6 +30,8 @@ from orchestrator.services import (
     MachineDescription,
 )
 from orchestrator.store import Store
+
+LOCAL = Access()
 
 
 class Keeper(MachineDescription, Protocol):
@@ -49,10 +52,12 @@ class Keeper(MachineDescription, Protocol):
         ...
 
 
-def create_app(state: Path, keep: Callable[[EventBus], Keeper], catalogue: Catalogue) -> web.Application:
+def create_app(
+    state: Path, keep: Callable[[EventBus], Keeper], catalogue: Catalogue, access: Access = LOCAL
+) -> web.Application:
     """An orchestrator with its results in `state`, which the caller holds the lock of."""
     app = web.Application(
-        client_max_size=BODY_LIMIT, middlewares=[problem_middleware, local_only, store_problems]
+        client_max_size=BODY_LIMIT, middlewares=[problem_middleware, *guard(access), store_problems]
     )
     events = EventBus()
     machine = keep(events)
@@ -70,7 +75,9 @@ def create_app(state: Path, keep: Callable[[EventBus], Keeper], catalogue: Catal
     async def machine_agent(app: web.Application) -> AsyncIterator[None]:
         await machine.start()
         watcher = asyncio.create_task(machine.watch(), name="watch the machine agent")
+        follower = asyncio.create_task(app[LABS].follow_agents(), name="follow the host agents")
         yield
+        await settle(follower)
         await settle(watcher)
         await machine.close()
 

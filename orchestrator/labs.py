@@ -14,6 +14,11 @@ from agents.errors import Problem
 from orchestrator.events import EventBus
 from orchestrator.store import now
 
+FOLLOW_S = 25.0
+"""Seconds to wait for news of hosts with one request."""
+PAUSE_S = 1.0
+"""Seconds until a machine agent that did not answer is asked for news again."""
+
 
 class MachineSource(Protocol):
     """Where to get the machine agent that is alive now."""
@@ -30,7 +35,10 @@ class MachineSource(Protocol):
 
 @dataclass
 class Lab:
-    """A lab as it is now. `record` is the machine agent's, empty until deployed; `run` owns it if set."""
+    """A lab as it is now. `record` is the machine agent's, empty until deployed; `run` owns it if set.
+
+    `agents` has the state and message of every host agent that has been started.
+    """
 
     name: str
     topology: dict[str, Any]
@@ -40,6 +48,7 @@ class Lab:
     record: dict[str, Any] = field(default_factory=dict)
     created: str = field(default_factory=now)
     work: asyncio.Task[None] | None = None
+    agents: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 class Labs:
@@ -184,11 +193,32 @@ class Labs:
             404, f"the host {host!r} is not in the network {network!r}; it is in {known}", "network"
         )
 
+    def host_to_use(self, name: str, host: str) -> dict[str, Any]:
+        """As `host`, for what would disturb a run. Raises Problem 409 too when one uses the lab."""
+        found = self.host(name, host)
+        self._unused(self.find(name))
+        return found
+
+    async def quiet(self, name: str) -> None:
+        """Check that nothing runs in a lab that would disturb a run. Raises Problem 404, 409."""
+        for host in self.ready(name).record.get("hosts", {}):
+            working = await self._machine.client.workloads(name, host)
+            running = [one["id"] for one in working if one["state"] == "running"]
+            if running or (await self._machine.client.hogs(name, host))["running"]:
+                what = f"the workload {running[0]}" if running else "a hog"
+                raise Problem(
+                    409, f"{what} runs on the host {host!r} of the lab {name!r}; stop it first", "lab"
+                )
+
+    @staticmethod
+    def _unused(lab: Lab, run: str | None = None) -> None:
+        if lab.run not in (None, run):
+            raise Problem(409, f"the lab {lab.name!r} is in use by the run {lab.run}", "lab")
+
     def use(self, name: str, run: str) -> None:
         """Let a run have a lab, so that nobody destroys it meanwhile. Raises Problem 404, 409."""
         lab = self.ready(name)
-        if lab.run not in (None, run):
-            raise Problem(409, f"the lab {name!r} is in use by the run {lab.run}", "lab")
+        self._unused(lab, run)
         lab.run = run
 
     def release(self, name: str, run: str) -> None:
@@ -197,10 +227,28 @@ class Labs:
         if lab is not None and lab.run == run:
             lab.run = None
 
+    async def follow_agents(self) -> None:
+        """Hear of host agents that start or fail and tell it, until cancelled."""
+        heard = 0
+        while True:
+            try:
+                notices = await (await self._machine.available()).notices(heard, FOLLOW_S)
+            except Problem:
+                heard = 0  # the next machine agent counts from 1
+                await asyncio.sleep(PAUSE_S)
+                continue
+            for notice in notices:
+                heard = notice["number"]
+                lab = self._labs.get(notice["lab"])
+                if lab is not None:
+                    lab.agents[notice["host"]] = {name: notice[name] for name in ("state", "message")}
+                    about = {name: notice[name] for name in ("lab", "host", "state", "message")}
+                    self._events.publish("host", about, run=lab.run)
+
     def lost(self, message: str) -> None:
         """The machine agent died with all labs; they are failed, and a fresh agent cleans what they left."""
         for lab in self._labs.values():
-            lab.state, lab.message, lab.record = "failed", message, {}
+            lab.state, lab.message, lab.record, lab.agents = "failed", message, {}, {}
             self._tell(lab)
 
     async def destroy_all(self) -> None:

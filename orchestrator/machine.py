@@ -18,6 +18,8 @@ from typing import Any, Literal
 
 from agents.client import Machine, MachineClient
 from agents.errors import AgentError, Problem
+from agents.processes import clean_environment
+from agents.tokens import Tokens
 from orchestrator.events import EventBus
 
 log = logging.getLogger(__name__)
@@ -56,7 +58,9 @@ class MachineKeeper:
         self.on_death: Callable[[str], None] = lambda message: None
         self._events = events
         self._socket = run_root / "machine.sock"
-        self._command = (*command, "--run-root", str(run_root), "--until-stdin-closes")
+        options = ("--until-stdin-closes", "--tokens-from-stdin")
+        self._command = (*command, "--run-root", str(run_root), *options)
+        self._tokens = Tokens.fresh()
         self._process: asyncio.subprocess.Process | None = None
         self._client: MachineClient | None = None
         self._changed = asyncio.Event()
@@ -101,9 +105,13 @@ class MachineKeeper:
             stdin=asyncio.subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             cwd=REPOSITORY,
+            env=clean_environment(),
             # Its own session: Ctrl-C in a terminal must not reach it before the runs are cancelled.
             start_new_session=True,
         )
+        assert self._process.stdin is not None
+        self._tokens = Tokens.fresh()
+        self._process.stdin.write(self._tokens.model_dump_json().encode() + b"\n")
         try:
             self._client = await self._until_healthy(self._process)
         except BaseException:
@@ -144,7 +152,7 @@ class MachineKeeper:
         await self._end()
 
     async def _until_healthy(self, process: asyncio.subprocess.Process) -> MachineClient:
-        client = await MachineClient(self._socket, lambda: epitaph(process)).__aenter__()
+        client = await MachineClient(self._socket, lambda: epitaph(process), self._tokens).__aenter__()
         try:
             async with asyncio.timeout(START_S):
                 while True:

@@ -228,6 +228,7 @@ class Runs:
             await self._labs.deployed(run.lab)
         else:
             self._labs.use(run.lab, run.id)
+            await self._labs.quiet(run.lab)
         return await self._engine.execute(
             self._machine.client,
             run.lab,

@@ -7,7 +7,6 @@ or dies; then runs are cancelled, labs destroyed and the machine agent stopped, 
 import argparse
 import asyncio
 import errno
-import ipaddress
 import logging
 import os
 import signal
@@ -15,11 +14,13 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from aiohttp import web
 
+from orchestrator.access import Access, AccessError, Listen, access, parse_listen
+from orchestrator.api.guards import counted
 from orchestrator.app import Keeper, create_app
 from orchestrator.engine import LocalEngine
 from orchestrator.events import EventBus
@@ -30,6 +31,8 @@ from orchestrator.store import StoreError
 
 READY = "transship: listening at "
 """What is printed on stdout, before the address, once requests are answered."""
+HANDSHAKE_S = 10.0
+"""Seconds that a client has to agree on TLS."""
 STOP_S = 45.0
 """Seconds allowed to clean up, after which the process ends all the same; the machine agent then cleans."""
 
@@ -38,38 +41,6 @@ log = logging.getLogger("transship")
 
 class ServerError(Exception):
     """The server cannot start; the message says why."""
-
-
-@dataclass(frozen=True)
-class Listen:
-    """Where to listen: a loopback host and port, or the path of a Unix socket."""
-
-    host: str = ""
-    port: int = 0
-    path: Path | None = None
-
-    @property
-    def address(self) -> str:
-        """How a client names it."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"unix:{self.path}" if self.path else f"http://{host}:{self.port}"
-
-
-def parse_listen(text: str) -> Listen:
-    """`127.0.0.1:8351` or `[::1]:8351`. Raises ServerError for anything but a loopback address and a port."""
-    host, _, port = text.rpartition(":")
-    host = "127.0.0.1" if host == "localhost" else host.strip("[]")
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        raise ServerError(
-            f"--listen {text!r}: give an address and a port, such as {DEFAULT_LISTEN}"
-        ) from None
-    if not loopback:
-        raise ServerError(f"--listen {text!r}: only loopback addresses (127.0.0.1, [::1]) are served")
-    if not port.isdecimal() or not 0 <= int(port) <= 65535:
-        raise ServerError(f"--listen {text!r}: the port must be 0 to 65535")
-    return Listen(host, int(port))
 
 
 @contextmanager
@@ -88,7 +59,7 @@ def bound(listen: Listen) -> Iterator[tuple[socket.socket, Listen]]:
             else:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 sock.bind((listen.host, listen.port))
-                listen = Listen(listen.host, sock.getsockname()[1])
+                listen = replace(listen, port=sock.getsockname()[1])
             sock.listen(128)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
@@ -104,6 +75,7 @@ def bound(listen: Listen) -> Iterator[tuple[socket.socket, Listen]]:
 
 async def serve(
     listen: Listen,
+    who: Access,
     state: Path,
     until_stdin_closes: bool,
     keep: Callable[[EventBus], Keeper],
@@ -117,9 +89,9 @@ async def serve(
     if until_stdin_closes:
         _watch_stdin(stop)
     with bound(listen) as (sock, place), owned(state, place.address):
-        app = create_app(state, keep, catalogue)
+        app = create_app(state, keep, catalogue, who)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=3.0)
-        starting = asyncio.create_task(_start(runner, sock))
+        starting = asyncio.create_task(_start(runner, sock, who))
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -131,6 +103,8 @@ async def serve(
             starting.cancel()
             stopping.cancel()
             await asyncio.wait([starting])
+            if not starting.cancelled() and starting.exception() is None:
+                starting.result().close()
             try:
                 async with asyncio.timeout(STOP_S):
                     await runner.cleanup()
@@ -142,9 +116,13 @@ async def serve(
                 os._exit(1)
 
 
-async def _start(runner: web.AppRunner, sock: socket.socket) -> None:
+async def _start(runner: web.AppRunner, sock: socket.socket, who: Access) -> asyncio.Server:
     await runner.setup()
-    await web.SockSite(runner, sock).start()
+    assert runner.server is not None
+    seconds = None if who.tls is None else HANDSHAKE_S
+    return await asyncio.get_running_loop().create_server(
+        counted(runner.server), sock=sock, backlog=128, ssl=who.tls, ssl_handshake_timeout=seconds
+    )
 
 
 def _watch_stdin(stop: asyncio.Event) -> None:
@@ -166,10 +144,14 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line, parsed."""
     parser = argparse.ArgumentParser(prog="transship-server", description="The Transship orchestrator.")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--listen", default=DEFAULT_LISTEN, help="loopback address and port (%(default)s)")
+    where.add_argument("--listen", default=DEFAULT_LISTEN, help="address and port (%(default)s)")
     where.add_argument("--unix", type=Path, help="path of a Unix socket to listen at instead")
     parser.add_argument("--state", help="directory of results ($TRANSSHIP_STATE or /var/lib/transship)")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end when standard input does")
+    parser.add_argument("--certificate", type=Path, help="file of the server's certificate (PEM)")
+    parser.add_argument("--key", type=Path, help="file of its key (PEM)")
+    parser.add_argument("--token", type=Path, help="file of the word that every request must have")
+    parser.add_argument("--name", action="append", default=[], help="a name that the server has")
     return parser.parse_args(argv)
 
 
@@ -178,12 +160,14 @@ def run(options: argparse.Namespace, keep: Callable[[EventBus], Keeper], catalog
     logging.basicConfig(format="transship: %(levelname)s: %(message)s", level=logging.WARNING)
     try:
         listen = Listen(path=options.unix.absolute()) if options.unix else parse_listen(options.listen)
-    except ServerError as error:
+        listen = replace(listen, tls=options.certificate is not None)
+        who = access(listen, options.certificate, options.key, options.token, tuple(options.name))
+    except AccessError as error:
         print(f"transship: {error}", file=sys.stderr)
         return 2
     try:
         state = state_directory(options.state)
-        asyncio.run(serve(listen, state, options.until_stdin_closes, keep, catalogue))
+        asyncio.run(serve(listen, who, state, options.until_stdin_closes, keep, catalogue))
     except (ServerError, StateError, StoreError, MachineError) as error:
         print(f"transship: {error}", file=sys.stderr)
         return 1

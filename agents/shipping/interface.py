@@ -78,7 +78,7 @@ struct ts_source_config {
     struct io_config io; uint32_t flow; double datagrams_per_second; uint64_t warmup_ns, duration_ns;
 };
 struct ts_source_result {
-    uint64_t sent, sent_measured, t0_ns, t1_ns, ticks, late_ticks, busy_ns, held_back;
+    uint64_t sent, sent_measured, bytes_measured, t0_ns, t1_ns, ticks, late_ticks, busy_ns, held_back;
 };
 struct ts_forwarder_config { struct io_config in, out; };
 struct ts_forwarder_result { uint64_t received, sent, dropped, batches, bytes, busy_ns; };
@@ -129,6 +129,7 @@ int ts_metronome(struct ts_control *control, int cpu, uint64_t period_ns);
 void ts_control_stop(struct ts_control *control);
 void ts_control_expect(struct ts_control *control, uint64_t count);
 int ts_control_ready(struct ts_control *control);
+int ts_control_pace(struct ts_control *control, double datagrams_per_second, uint32_t size);
 """
 
 SOURCE = """

@@ -73,6 +73,7 @@ def host_view(lab: Lab, name: str, recorded: dict[str, Any]) -> models.HostView:
         namespace=recorded["namespace"],
         cpus=recorded.get("cpus"),
         interfaces=[interface_view(lab, interface) for interface in recorded["interfaces"]],
+        agent=models.HostAgentView.model_validate(lab.agents.get(name, {"state": "none", "message": ""})),
     )
 
 

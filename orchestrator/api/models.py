@@ -106,6 +106,13 @@ class InterfaceView(Model):
     cut: bool
 
 
+class HostAgentView(Model):
+    """What looks after a host's processes: started when first used, and again after it failed."""
+
+    state: Literal["none", "running", "failed"]
+    message: str
+
+
 class HostView(Model):
     """An emulated workstation."""
 
@@ -115,6 +122,7 @@ class HostView(Model):
     namespace: str
     cpus: list[int] | None
     interfaces: list[InterfaceView]
+    agent: HostAgentView
 
 
 class CountersView(Model):

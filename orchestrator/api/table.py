@@ -7,13 +7,17 @@ from orchestrator.api import (
     event_routes,
     experiment_models,
     lab_routes,
+    look_routes,
     models,
     run_routes,
+    workload_models,
+    workload_routes,
 )
 from orchestrator.api.routing import Media, Route
 
 BASE = "/api/v1"
 HOST = f"{BASE}/labs/{{lab}}/hosts/{{host}}"
+WORKLOAD = f"{HOST}/workloads/{{workload}}"
 NETWORK = f"{BASE}/labs/{{lab}}/networks/{{network}}"
 INTERFACE = f"{HOST}/interfaces/{{network}}"
 RUN = f"{BASE}/runs/{{run}}"
@@ -93,6 +97,84 @@ ROUTES = (
         {200: models.ExecView},
         problems=(404, 409, 413, 415, 422, 503),
         body=models.ExecRequest,
+    ),
+    Route(
+        "GET",
+        f"{HOST}/workloads",
+        workload_routes.list_workloads,
+        {200: workload_models.WorkloadList},
+        problems=(404, 409, 422, 503),
+        query=workload_routes.OverQuery,
+    ),
+    Route(
+        "POST",
+        f"{HOST}/workloads",
+        workload_routes.start_workload,
+        {201: workload_models.WorkloadView},
+        problems=(404, 409, 413, 415, 422, 502, 503),
+        body=workload_models.WorkloadRequest,
+    ),
+    Route(
+        "GET",
+        WORKLOAD,
+        workload_routes.get_workload,
+        {200: workload_models.WorkloadView},
+        problems=(404, 409, 422, 503),
+        query=workload_routes.OverQuery,
+    ),
+    Route(
+        "PATCH",
+        WORKLOAD,
+        workload_routes.change_workload,
+        {200: workload_models.WorkloadView},
+        problems=(404, 409, 413, 415, 422, 503),
+        body=workload_models.WorkloadChange,
+    ),
+    Route(
+        "DELETE",
+        WORKLOAD,
+        workload_routes.stop_workload,
+        {200: workload_models.WorkloadView},
+        problems=(404, 409, 503),
+    ),
+    Route(
+        "GET",
+        f"{HOST}/hogs",
+        workload_routes.get_hogs,
+        {200: workload_models.HogsView},
+        problems=(404, 409, 503),
+    ),
+    Route(
+        "PUT",
+        f"{HOST}/hogs",
+        workload_routes.put_hogs,
+        {200: workload_models.HogsView},
+        problems=(404, 409, 413, 415, 422, 503),
+        body=workload_models.HogsRequest,
+    ),
+    Route(
+        "GET",
+        f"{HOST}/interfaces/{{interface}}/capture",
+        look_routes.capture_interface,
+        {200: Media(look_routes.PCAPNG, "frames as they cross, with the time of each, in blocks of pcapng")},
+        problems=(404, 409, 422, 502, 503),
+        query=look_routes.CaptureQuery,
+    ),
+    Route(
+        "GET",
+        f"{NETWORK}/capture",
+        look_routes.capture_network,
+        {200: Media(look_routes.PCAPNG, "frames as they cross, with the time of each, in blocks of pcapng")},
+        problems=(404, 409, 422, 502, 503),
+        query=look_routes.CaptureQuery,
+    ),
+    Route(
+        "GET",
+        f"{HOST}/console",
+        look_routes.open_console,
+        {101: Media("application/octet-stream", "a WebSocket")},
+        problems=(400, 404, 409, 422, 503),
+        query=look_routes.ConsoleQuery,
     ),
     Route("GET", NETWORK, lab_routes.get_network, {200: models.NetworkView}, problems=(404,)),
     *CHANGES,

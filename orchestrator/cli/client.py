@@ -2,8 +2,10 @@
 
 import http.client
 import json
+import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 from orchestrator.cli.failures import FAILED, USAGE, Failure
@@ -33,8 +35,19 @@ class ServerGone(Failure):
     """No answer from the server any more."""
 
 
+def _authorization() -> dict[str, str]:
+    """The header with the token in the file that `$TRANSSHIP_TOKEN_FILE` names. Raises Failure."""
+    name = os.environ.get("TRANSSHIP_TOKEN_FILE")
+    if not name:
+        return {}
+    try:
+        return {"Authorization": f"Bearer {Path(name).read_text(encoding='ascii').strip()}"}
+    except (OSError, ValueError) as error:
+        raise Failure(f"TRANSSHIP_TOKEN_FILE={name}: {error}", USAGE) from None
+
+
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
+    def __init__(self, path: str, timeout: float | None) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
 
@@ -45,12 +58,18 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class Server:
-    """One orchestrator, by its address: `http://127.0.0.1:8351` or `unix:/path`."""
+    """One orchestrator, by its address: `http://127.0.0.1:8351`, `https://NAME:PORT` or `unix:/path`.
+
+    `headers` are those that every request has.
+    """
 
     def __init__(self, address: str) -> None:
         self.address = address.rstrip("/")
-        if not self.address.startswith(("http://", "unix:/")):
-            raise Failure(f"--server {address!r}: give http://127.0.0.1:PORT or unix:/path", USAGE)
+        if not self.address.startswith(("http://", "https://", "unix:/")):
+            raise Failure(
+                f"--server {address!r}: give http://127.0.0.1:PORT, https://NAME:PORT or unix:/path", USAGE
+            )
+        self.headers = _authorization()
 
     def health(self) -> dict[str, Any] | None:
         """The server's health; None if nothing there answers as Transship."""
@@ -68,17 +87,33 @@ class Server:
         """The bytes of a successful answer. Raises ProblemReply, ServerGone."""
         connection = self._connect(timeout)
         try:
-            headers = {"Content-Type": "application/json"} if body is not None else {}
-            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            kind = {"Content-Type": "application/json"} if body is not None else {}
+            content = None if body is None else json.dumps(body)
+            connection.request(method, path, content, self.headers | kind)
             response = connection.getresponse()
-            content = response.read()
+            answer = response.read()
         except (OSError, http.client.HTTPException) as error:
             raise self._gone(error) from error
         finally:
             connection.close()
         if response.status >= 400:
-            raise ProblemReply(response.status, self._decode(content) or {})
-        return content
+            raise ProblemReply(response.status, self._decode(answer) or {})
+        return answer
+
+    def stream(self, path: str) -> Generator[bytes, None, None]:
+        """The bytes of a successful answer as they come. Raises ProblemReply, ServerGone."""
+        connection = self._connect(None)
+        try:
+            connection.request("GET", path, headers=self.headers)
+            response = connection.getresponse()
+            if response.status >= 400:
+                raise ProblemReply(response.status, self._decode(response.read()) or {})
+            while data := response.read1(1 << 16):
+                yield data
+        except (OSError, http.client.HTTPException) as error:
+            raise self._gone(error) from error
+        finally:
+            connection.close()
 
     def events(self, run: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """(kind, data) of a run's events, beginning with how it is now; ends when the server ends it.
@@ -87,7 +122,7 @@ class Server:
         """
         connection = self._connect(SILENCE_S)
         try:
-            connection.request("GET", f"/api/v1/events?run={run}")
+            connection.request("GET", f"/api/v1/events?run={run}", headers=self.headers)
             response = connection.getresponse()
             if response.status >= 400:
                 raise ProblemReply(response.status, self._decode(response.read()) or {})
@@ -106,10 +141,12 @@ class Server:
         finally:
             connection.close()
 
-    def _connect(self, timeout: float) -> http.client.HTTPConnection:
+    def _connect(self, timeout: float | None) -> http.client.HTTPConnection:
         if self.address.startswith("unix:"):
             return _UnixConnection(self.address[5:], timeout)
         try:
+            if self.address.startswith("https:"):
+                return http.client.HTTPSConnection(self.address[8:], timeout=timeout)
             connection = http.client.HTTPConnection(self.address[7:], timeout=timeout)
         except (ValueError, http.client.HTTPException) as error:
             raise Failure(f"--server {self.address!r}: {error}", USAGE) from None

@@ -16,7 +16,9 @@ DEFAULT = f"http://{DEFAULT_LISTEN}"
 F = TypeVar("F", bound=Callable[..., Any])
 
 server_option = click.option(
-    "--server", metavar="URL", help=f"The orchestrator to use, http://... or unix:/path; default {DEFAULT}."
+    "--server",
+    metavar="URL",
+    help=f"The orchestrator to use, http(s)://... or unix:/path; default {DEFAULT}.",
 )
 state_option = click.option(
     "--state", metavar="DIR", help="Directory of results; default $TRANSSHIP_STATE or /var/lib/transship."

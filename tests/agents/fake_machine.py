@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from agents.client import Json
+from agents.client import Conversation, Json, Place
 from agents.errors import AgentError
 from tests.agents.local_model import WRITERS, Rate, copy_file, hand_over, usual_rate
 from tests.agents.traffic_model import (
@@ -57,6 +58,11 @@ class FakeMachine:
     async def health(self) -> Json:
         self._called("health")
         return {"status": "ok", "pid": 1, "run_root": "/run/transship", "labs": len(self._labs)}
+
+    async def notices(self, after: int, wait_s: float) -> list[Json]:
+        self._called("notices")
+        await asyncio.sleep(wait_s)
+        return []
 
     async def deploy(self, lab: str, topology: Mapping[str, Any]) -> Json:
         self._called(f"deploy {lab}")
@@ -134,7 +140,7 @@ class FakeMachine:
     async def set_hogs(self, lab: str, host: str, count: int) -> Json:
         self._called(f"set_hogs {lab} {host} {count}")
         self._host(lab, host).hogs[host] = count
-        return {"count": count, "running": count, "pids": list(range(2000, 2000 + count))}
+        return await self.hogs(lab, host)
 
     async def host_counters(self, lab: str, host: str) -> dict[str, int]:
         self._called(f"host_counters {lab} {host}")
@@ -165,7 +171,12 @@ class FakeMachine:
             self._send(found, workload)
         return workload.id
 
-    async def workloads(self, lab: str, host: str) -> list[Json]:
+    async def hogs(self, lab: str, host: str) -> Json:
+        self._called(f"hogs {lab} {host}")
+        count = self._host(lab, host).hogs[host]
+        return {"count": count, "running": count, "pids": list(range(2000, 2000 + count))}
+
+    async def workloads(self, lab: str, host: str, over_s: float = 0.0) -> list[Json]:
         self._called(f"workloads {lab} {host}")
         return [w.look() for w in self._host(lab, host).workloads.values() if w.host == host]
 
@@ -181,6 +192,10 @@ class FakeMachine:
     async def tell(self, lab: str, host: str, workload_id: str, command: Mapping[str, Any]) -> None:
         self._called(f"tell {lab} {host} {workload_id} {command['command']}")
         self._workload(lab, host, workload_id)
+
+    async def change(self, lab: str, host: str, workload_id: str, change: Mapping[str, Any]) -> Json:
+        self._called(f"change {lab} {host} {workload_id}")
+        raise AgentError(409, "in this model sources send all at once")
 
     async def stop(self, lab: str, host: str, workload_id: str) -> Json:
         self._called(f"stop {lab} {host} {workload_id}")
@@ -198,6 +213,16 @@ class FakeMachine:
         self._called(f"exec {lab} {host} {' '.join(argv)}")
         self._host(lab, host)
         return {"exit": 0, "stdout": " ".join(argv) + "\n", "stderr": "", "truncated": False}
+
+    def capture(
+        self, lab: str, place: Place, limit: int | None, snaplen: int
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        raise AgentError(409, "in this model there are no frames")
+
+    def console(
+        self, lab: str, host: str, options: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[Conversation]:
+        raise AgentError(409, "in this model there are no shells")
 
     def running(self, lab: str) -> list[str]:
         """The ids of the workloads of the lab that have not ended."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -299,3 +300,27 @@ async def test_a_hundred_workloads_leave_no_descriptor_and_no_zombie(machine: Ma
     after = [len(os.listdir(f"/proc/{pid}/fd")) for pid in (agent, machine.child.pid)]
     assert max(b - a for a, b in zip(before, after, strict=True)) <= 8  # kept-alive connections
     assert len(children(agent)) == 1
+
+
+async def test_a_stopped_host_agent_is_noticed_killed_and_replaced() -> None:
+    async with machine_process("--beat", "0.25") as machine:
+        await machine.client.deploy(LAB, small_lab())
+        await stop_and_replace(machine)
+
+
+async def stop_and_replace(machine: MachineProcess) -> None:
+    client = machine.client
+    one = await client.start(LAB, "left", spec())
+    pid, work = await machine.agent_pid(LAB, "left"), (await client.workload(LAB, "left", one))["pid"]
+    started = await client.notices(0, 30)
+    assert [(notice["host"], notice["state"]) for notice in started] == [("left", "running")]
+    os.kill(pid, signal.SIGSTOP)
+    (failed,) = await client.notices(started[-1]["number"], 30)
+    words = rf"host agent of {LAB}/left \(pid {pid}\) did not answer for .*: it is stopped, and was killed"
+    assert failed["state"] == "failed" and re.search(words, failed["message"])
+    assert not alive(pid)
+    await eventually(lambda: not alive(work), "its children to be gone")
+    with pytest.raises(AgentError, match=words):
+        await client.start(LAB, "left", spec())
+    await client.start(LAB, "left", spec())
+    assert (await client.notices(failed["number"], 30))[0]["state"] == "running"

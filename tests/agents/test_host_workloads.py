@@ -14,7 +14,7 @@ import pytest
 
 from agents.errors import Problem
 from agents.host_registry import ENDED_KEPT, Workloads
-from agents.requests import HostSetup, WorkloadSpec
+from agents.requests import Change, HostSetup, WorkloadSpec
 from tests.support import PATIENCE_S, children, eventually
 
 FAKE = [sys.executable, "-S", str(Path(__file__).parent / "fake_workload.py")]
@@ -223,3 +223,29 @@ async def test_a_hundred_starts_leave_no_descriptor_and_no_zombie(workloads: Wor
 async def test_an_unknown_workload_is_named(workloads: Workloads) -> None:
     with pytest.raises(Problem, match="there is no workload 'x-1' in host 'middle' of lab 'lab'"):
         workloads.get("x-1")
+
+
+async def test_a_source_is_changed_and_nothing_else(workloads: Workloads) -> None:
+    one = await workloads.start(spec(rate_mbps=5.0, size=100))
+    one.change(Change(rate_mbps=7.0))
+    one.change(Change(size=200))
+    assert one.describe()["params"] == {"behave": "well", "rate_mbps": 7.0, "size": 200}
+    result = (await workloads.stop(one.id)).describe()["result"]
+    assert result["told"] == [
+        {"command": "pace", "rate_mbps": 7.0, "size": 100},
+        {"command": "pace", "rate_mbps": 7.0, "size": 200},
+    ]
+    sink = await workloads.start(spec(workload="sink"))
+    with pytest.raises(Problem, match=r"only sources change .* a sink") as caught:
+        sink.change(Change(size=200))
+    assert caught.value.status == 409
+
+
+async def test_rates_are_of_what_only_grows(workloads: Workloads) -> None:
+    one = await workloads.start(spec(counters={"datagrams_in": 5, "containers_free": 9}))
+    other = await workloads.start(spec(counters={"datagrams_in": 5}))
+    before = {one.id: (-1e9, {"datagrams_in": 3}), other.id: workloads.read()[other.id]}
+    first, second = workloads.describe(before)
+    assert 0 < first["per_second"]["datagrams_in"] < 1e-8 and "containers_free" not in first["per_second"]
+    assert second["per_second"] == {"datagrams_in": 0.0}
+    assert [state["per_second"] for state in workloads.describe()] == [{}, {}]

@@ -131,3 +131,107 @@ async def test_processes_of_one_host_use_its_manager_for_their_channel(path: Pat
     written = await client.workload(LAB, "sink", writer, wait_s=30)
     assert written["result"]["bytes"] == 64 << 17
     assert written["manager"]["pid"] == read["manager"]["pid"]
+
+
+@pytest.mark.parametrize("system", ["linux", "shipping"])
+async def test_a_source_changes_rate_and_size_while_it_runs(path: Path, system: str) -> None:
+    client = path.client
+    to = path.at("sink", "ring-b")
+    sink = await path.start("sink", "sink", "linux-batch", size=65507, local=to, flow=0)
+    where = {"local": path.at("middle", "ring-b").replace(":9000", ":0"), "remote": to}
+    slow = {
+        "size": 100,
+        "rate_mbps": 0.001,
+        "warmup_s": 0.1,
+        "flow": 9,
+    }  # the next is due after most of a second
+    source = await path.start("middle", "source", system, **where, **slow)
+    changed = await client.change(LAB, "middle", source, {"rate_mbps": 50.0, "size": 9000})
+    assert (changed["params"]["rate_mbps"], changed["params"]["size"]) == (50.0, 9000)
+
+    async def arrived() -> bool:
+        counters = (await client.workload(LAB, "sink", sink))["counters"]
+        return bool(counters["datagrams_in"] > 300)
+
+    await eventually(arrived, "more to arrive than the old rate had sent in minutes")
+    await client.change(LAB, "middle", source, {"size": 50, "rate_mbps": 1.0})
+    before = (await client.workload(LAB, "sink", sink))["counters"]["datagrams_in"]
+
+    async def smaller() -> bool:
+        counters = (await client.workload(LAB, "sink", sink))["counters"]
+        return bool(counters["datagrams_in"] > before + 300)
+
+    await eventually(smaller, "smaller ones to arrive")
+    result = (await client.stop(LAB, "middle", source))["result"]
+    assert 9000 * 300 < result["bytes_measured"] <= 9000 * (result["sent"] - 300) + 50 * 300
+
+    async def all_arrived() -> bool:
+        counters = (await client.workload(LAB, "sink", sink))["counters"]
+        return bool(counters["datagrams_in"] == result["sent"])
+
+    await eventually(all_arrived, "all datagrams to arrive")
+    state = await client.stop(LAB, "sink", sink)
+    assert (state["result"]["lost"], state["counters"]["datagrams_expected"]) == (0, result["sent"])
+    with pytest.raises(AgentError, match="takes no command") as caught:
+        await client.change(LAB, "middle", source, {"size": 50})
+    assert caught.value.status == 409
+
+
+async def test_a_sink_of_any_flow_tells_sources_apart_and_reports_loss_as_it_goes(path: Path) -> None:
+    client = path.client
+    to = path.at("sink", "ring-b")
+    sink = await path.start("sink", "sink", "linux", local=to, flow=0)
+    for flow in range(1, 19):  # more than it keeps books of
+        await path.start(
+            "middle",
+            "source",
+            "linux",
+            **{"local": path.at("middle", "ring-b").replace(":9000", ":0"), "remote": to, "size": 200},
+            **{"rate_mbps": 1.0, "duration_s": 0.05, "warmup_s": 0.01, "flow": flow},
+        )
+
+    async def sent() -> list[int]:
+        states = await client.workloads(LAB, "middle")
+        return [state["result"]["sent"] for state in states if state["result"]]
+
+    async def done() -> bool:
+        return len(await sent()) == 18
+
+    await eventually(done, "all sources to be done")
+    total = sum(await sent())
+
+    async def arrived() -> bool:
+        return bool((await client.workload(LAB, "sink", sink))["counters"]["datagrams_in"] == total)
+
+    await eventually(arrived, "all datagrams to arrive")
+    state = await client.stop(LAB, "sink", sink)
+    result, counters = state["result"], state["counters"]
+    assert (result["unique"], result["duplicates"], result["reordered"], result["lost"]) == (total, 0, 0, 0)
+    assert counters["datagrams_unique"] == counters["datagrams_expected"] == total
+
+
+async def test_a_port_in_use_or_of_nobody_here_is_named(path: Path) -> None:
+    for system in ("linux", "shipping"):
+        await path.start("sink", "sink", system, local=path.at("sink", "ring-b"), flow=1)
+        for local, words in (
+            (path.at("sink", "ring-b"), "a port that nobody uses on this host"),
+            ("10.200.0.1:9000", "an address of this host"),
+        ):
+            with pytest.raises(AgentError, match=rf"params.local: '{local}' given, {words}") as caught:
+                await path.start("sink", "sink", system, local=local, flow=1)
+            assert (caught.value.status, caught.value.field) == (422, "params.local")
+
+
+async def test_rates_are_measured_over_the_time_asked_for(path: Path) -> None:
+    client = path.client
+    to = path.at("sink", "ring-b")
+    await path.start("sink", "sink", "linux", local=to, flow=0)
+    where = {"local": path.at("middle", "ring-b").replace(":9000", ":0"), "remote": to}
+    await path.start("middle", "source", "linux", **where, rate_mbps=10.0, warmup_s=0.1, flow=1)
+
+    async def flowing() -> bool:
+        per_second = (await client.workloads(LAB, "sink", over_s=0.1))[0]["per_second"]
+        return all(per_second.get(name, 0) > 0 for name in ("bytes_in", "datagrams_expected"))
+
+    await eventually(flowing, "a rate to be seen")
+    assert (await client.workloads(LAB, "sink"))[0]["per_second"] == {}

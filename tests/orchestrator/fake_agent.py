@@ -11,6 +11,8 @@ from pathlib import Path
 
 from aiohttp import web
 
+from agents.tokens import Tokens
+
 
 def application() -> web.Application:
     app = web.Application()
@@ -22,8 +24,10 @@ def application() -> web.Application:
     return app
 
 
-async def serve(root: Path) -> None:
-    runner = web.AppRunner(application())
+async def serve(root: Path, tokens: Tokens) -> None:
+    app = application()
+    tokens.guard(app)
+    runner = web.AppRunner(app)
     await runner.setup()
     await web.UnixSite(runner, str(root / "machine.sock")).start()
     await asyncio.to_thread(sys.stdin.read)
@@ -35,8 +39,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--run-root", type=Path)
     parser.add_argument("--until-stdin-closes", action="store_true")
+    parser.add_argument("--tokens-from-stdin", action="store_true")
     root = parser.parse_args().run_root
     if (root / "refuse").exists():
         sys.exit("machine agent: refused")
     (root / "machine.sock").unlink(missing_ok=True)
-    asyncio.run(serve(root))
+    asyncio.run(serve(root, Tokens.model_validate_json(sys.stdin.readline())))

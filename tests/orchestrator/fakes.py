@@ -2,10 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from agents.client import Conversation, Place
 from agents.errors import AgentError, Problem
 from orchestrator.events import EventBus
 from orchestrator.shipped import as_json
@@ -63,16 +66,29 @@ def result_of(experiment: str, verdict: str) -> Json:
 
 class FakeMachine:
     """Keeps labs in a dict. `refuse` makes the next deploys and changes fail, `spoil` the next changes so
-    that the lab is neither old nor new; `hold` makes them wait until set."""
+    that the lab is neither old nor new; `hold` makes them wait until set.
+
+    `started` has what workloads were started with; each has lost a quarter lately and a tenth in all.
+    """
 
     def __init__(self) -> None:
         self.deployed: dict[str, Json] = {}
         self.refuse: str | None = None
         self.spoil: str | None = None
         self.hold: asyncio.Event | None = None
+        self.refuse_start: AgentError | None = None
+        self.started: list[Json] = []
+        self.working: dict[tuple[str, str], dict[str, Json]] = {}
+        self.hogs_of: Counter[tuple[str, str]] = Counter()
+        self.captures: list[tuple[str, Place, int | None, int]] = []
+        self.consoles = 0
+        self.news: asyncio.Queue[Json] = asyncio.Queue()
 
     async def health(self) -> Json:
         return {"status": "ok", "pid": 1, "run_root": "/none", "labs": len(self.deployed)}
+
+    async def notices(self, after: int, wait_s: float) -> list[Json]:
+        return [await self.news.get()]
 
     async def deploy(self, lab: str, topology: Mapping[str, Any]) -> Json:
         if self.hold is not None:
@@ -148,25 +164,51 @@ class FakeMachine:
         return None
 
     async def set_hogs(self, lab: str, host: str, count: int) -> Json:
-        return {"count": count, "running": count, "pids": []}
+        self.hogs_of[lab, host] = count
+        return await self.hogs(lab, host)
 
     async def host_counters(self, lab: str, host: str) -> dict[str, int]:
         return {"udp.InDatagrams": 7}
 
-    async def start(self, lab: str, host: str, spec: Mapping[str, Any]) -> str:
-        return "1"
+    async def hogs(self, lab: str, host: str) -> Json:
+        return {"count": self.hogs_of[lab, host], "running": self.hogs_of[lab, host], "pids": []}
 
-    async def workloads(self, lab: str, host: str) -> list[Json]:
-        return []
+    async def start(self, lab: str, host: str, spec: Mapping[str, Any]) -> str:
+        if self.refuse_start is not None:
+            raise self.refuse_start
+        self.started.append({**spec, "lab": lab, "host": host})
+        name = f"{spec['workload']}-{len(self.started)}"
+        counters = {"datagrams_in": 90, "datagrams_unique": 90, "datagrams_expected": 100}
+        self.working.setdefault((lab, host), {})[name] = {
+            **{"id": name, "workload": spec["workload"], "system": spec["system"], "params": spec["params"]},
+            **{"state": "running", "message": "", "pid": 7, "counters": counters, "result": None},
+            "manager": None,
+        }
+        return name
+
+    async def workloads(self, lab: str, host: str, over_s: float = 0.0) -> list[Json]:
+        per_second = {"bytes_in": 1.25e6, "datagrams_unique": 75.0, "datagrams_expected": 100.0}
+        working = self.working.get((lab, host), {}).values()
+        return [{**one, "per_second": per_second if over_s else {}} for one in working]
 
     async def workload(self, lab: str, host: str, workload_id: str, wait_s: float = 0.0) -> Json:
-        return {}
+        found = self.working.get((lab, host), {}).get(workload_id)
+        if found is None:
+            raise AgentError(404, f"there is no workload {workload_id!r}", "workload")
+        return found
 
     async def tell(self, lab: str, host: str, workload_id: str, command: Mapping[str, Any]) -> None:
         return None
 
+    async def change(self, lab: str, host: str, workload_id: str, change: Mapping[str, Any]) -> Json:
+        found = await self.workload(lab, host, workload_id)
+        found["params"] = {**found["params"], **change}
+        return found
+
     async def stop(self, lab: str, host: str, workload_id: str) -> Json:
-        return {}
+        found = await self.workload(lab, host, workload_id)
+        found["state"] = "done"
+        return found
 
     async def metrics(self, lab: str, host: str) -> str:
         return f'transship_workloads{{lab="{lab}",host="{host}"}} 0\n'
@@ -178,6 +220,45 @@ class FakeMachine:
             "stderr": "",
             "truncated": False,
         }
+
+    @asynccontextmanager
+    async def capture(
+        self, lab: str, place: Place, limit: int | None, snaplen: int
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        self.captures.append((lab, place, limit, snaplen))
+        try:
+            yield self._frames(limit)
+        finally:
+            self.captures.pop()
+
+    async def _frames(self, limit: int | None) -> AsyncIterator[bytes]:
+        yield b"frames"
+        if limit is None:
+            await asyncio.Event().wait()
+
+    @asynccontextmanager
+    async def console(self, lab: str, host: str, options: Mapping[str, str]) -> AsyncIterator[Conversation]:
+        self.consoles += 1
+        try:
+            yield Echo(options)
+        finally:
+            self.consoles -= 1
+
+
+class Echo:
+    """A console that says its options, then repeats what it hears; `exit` ends it."""
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        self._said: asyncio.Queue[bytes | str | None] = asyncio.Queue()
+        self._said.put_nowait(json.dumps(dict(options)).encode())
+
+    async def receive(self) -> bytes | str | None:
+        return await self._said.get()
+
+    async def send(self, data: bytes | str) -> None:
+        self._said.put_nowait('{"exit": 4}' if data == b"exit" else data)
+        if data == b"exit":
+            self._said.put_nowait(None)
 
 
 def record_of(lab: str, topology: Json) -> Json:

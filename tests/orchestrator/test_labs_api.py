@@ -163,3 +163,21 @@ async def test_the_death_of_the_machine_agent_fails_its_labs(api: Api) -> None:
     assert (lab["state"], "SIGKILL" in lab["message"]) == ("failed", True)
     await api.send("DELETE", "/api/v1/labs/one", status=202)
     await Api.until(lambda: api.send("GET", "/api/v1/labs"), lambda labs: labs["labs"] == [])
+
+
+async def test_a_host_agent_that_hangs_is_marked_on_its_host_and_told(api: Api) -> None:
+    await api.lab("one")
+    assert (await api.send("GET", "/api/v1/labs/one/hosts/middle"))["agent"] == {
+        "state": "none",
+        "message": "",
+    }
+    async with api.client.get("/api/v1/events") as events:
+        words = "the host agent of one/middle (pid 7) did not answer for 20 s: it is stopped, and was killed"
+        about = {"lab": "one", "host": "middle", "state": "failed", "message": words}
+        api.machine.news.put_nowait({"number": 1, **about})
+        api.machine.news.put_nowait({"number": 2, **about, "lab": "gone"})
+        while (line := await events.content.readline()) != b"event: host\n":
+            assert line
+        assert json.loads((await events.content.readline()).removeprefix(b"data: ")) == about
+    host = await api.send("GET", "/api/v1/labs/one/hosts/middle")
+    assert host["agent"] == {"state": "failed", "message": words}

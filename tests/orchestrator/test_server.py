@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.server import READY, ServerError, parse_listen
+from orchestrator.access import AccessError, access, parse_listen
+from orchestrator.server import READY
 from orchestrator.store import read_runs
 from tests.orchestrator.processes import FAKE_SERVER, address_of, started, until_ended
 from tests.support import PATIENCE_S, wait_until
@@ -110,9 +111,9 @@ def test_without_root_the_real_one_says_so(tmp_path: Path) -> None:
     "text",
     ["8351", "0.0.0.0:80", "10.0.0.1:80", "::1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:70000", "evil:80"],
 )
-def test_only_loopback_addresses_with_a_port_are_listened_at(text: str) -> None:
-    with pytest.raises(ServerError, match="--listen"):
-        parse_listen(text)
+def test_only_loopback_addresses_with_a_port_are_listened_at_without_a_token(text: str) -> None:
+    with pytest.raises(AccessError, match="--listen"):
+        access(parse_listen(text), None, None, None, ())
 
 
 def test_addresses_are_understood() -> None:

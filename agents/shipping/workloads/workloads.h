@@ -21,17 +21,18 @@ struct ts_control {
     _Atomic int stop;
     _Atomic int ready;       /* the workload has opened what it needs */
     _Atomic uint64_t expect; /* sink: done when this many different datagrams have come; 0: not known */
+    _Atomic uint64_t pace;   /* source: as ts_control_pace() says from now on; 0: as its config says */
 };
 
 struct ts_source_config {
     struct io_config io;
     uint32_t flow;
     double datagrams_per_second;
-    uint64_t warmup_ns, duration_ns;
+    uint64_t warmup_ns, duration_ns; /* duration 0: until it is stopped */
 };
 
 struct ts_source_result {
-    uint64_t sent, sent_measured;
+    uint64_t sent, sent_measured, bytes_measured;
     uint64_t t0_ns, t1_ns; /* CLOCK_MONOTONIC, of the measured interval as it was */
     uint64_t ticks, late_ticks; /* looks at the clock; those that found more due than one batch */
     uint64_t busy_ns;      /* CPU time of this thread in the measured interval */
@@ -66,7 +67,7 @@ struct ts_range {
 
 struct ts_sink_config {
     struct io_config io;
-    uint32_t flow;
+    uint32_t flow; /* 0: of any source, each with books of its own */
 };
 
 #define TS_LOST_RANGES 1000
@@ -77,7 +78,7 @@ struct ts_sink_config {
 struct ts_sink_result {
     uint64_t received, received_measured, unique, unique_measured, duplicates, reordered, foreign;
     uint64_t bytes;
-    uint64_t highest; /* sequence number + 1; 0: nothing came */
+    uint64_t highest; /* sequence number + 1, of all flows together; 0: nothing came */
     uint64_t first_ns, last_ns, first_measured_ns, last_measured_ns, busy_ns;
     uint64_t lost, lost_ranges; /* below `expect`, or below highest when that is not known */
     struct ts_range lost_range[TS_LOST_RANGES];
@@ -161,6 +162,11 @@ int ts_metronome(struct ts_control *control, int cpu, uint64_t period_ns);
 void ts_control_stop(struct ts_control *control);
 void ts_control_expect(struct ts_control *control, uint64_t count);
 int ts_control_ready(struct ts_control *control);
+/* -EINVAL for what does not fit: up to 2^28 datagrams per second, to the millionth, of up to 65535 bytes. */
+int ts_control_pace(struct ts_control *control, double datagrams_per_second, uint32_t size);
+/* What that said. */
+double ts_pace_rate(uint64_t pace);
+uint32_t ts_pace_size(uint64_t pace);
 
 /* clock.c */
 uint64_t ts_now_ns(void);

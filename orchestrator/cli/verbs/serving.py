@@ -8,6 +8,8 @@ import click
 from orchestrator.cli.connect import state_option
 from orchestrator.state import DEFAULT_LISTEN, state_directory
 
+FILE = click.Path(exists=True, dir_okay=False)
+
 
 @click.command("up")
 @click.option(
@@ -15,15 +17,29 @@ from orchestrator.state import DEFAULT_LISTEN, state_directory
     metavar="HOST:PORT",
     default=DEFAULT_LISTEN,
     show_default=True,
-    help="Loopback address and port.",
+    help="Address and port; others than loopback need the next three.",
 )
+@click.option("--certificate", type=FILE, metavar="FILE", help="The server's TLS certificate (PEM).")
+@click.option("--key", type=FILE, metavar="FILE", help="Its key (PEM).")
+@click.option("--token", type=FILE, metavar="FILE", help="The word that every request must have.")
+@click.option("--name", "names", multiple=True, help="A name that the server has, beside its address.")
 @state_option
-def up_verb(listen: str, state: str | None) -> None:
+def up_verb(
+    listen: str,
+    state: str | None,
+    certificate: str | None,
+    key: str | None,
+    token: str | None,
+    names: tuple[str, ...],
+) -> None:
     """Serve the REST API and run the machine agent, until Ctrl-C.
 
     Labs live as long as this does; when it ends, it destroys them.
     """
     arguments = ["--listen", listen, "--state", str(state_directory(state))]
+    for option, value in (("--certificate", certificate), ("--key", key), ("--token", token)):
+        arguments += [option, os.path.abspath(value)] if value is not None else []
+    arguments += [part for name in names for part in ("--name", name)]
     sys.stdout.flush()
     # The server becomes this process: what stops one stops the other, with nothing to pass on.
     os.execv(sys.executable, [sys.executable, "-m", "orchestrator.server", *arguments])
