@@ -11,6 +11,7 @@ from agents.client import Machine
 from orchestrator.experiments.processes import TrialFailed
 from orchestrator.experiments.timeline import Event
 from orchestrator.experiments.way import Way
+from topologies.model import Impairments
 
 MAX_RATE_MBPS = 10_000.0
 """The fastest a network can be shaped to."""
@@ -38,7 +39,8 @@ class Budget:
 @dataclass(frozen=True)
 class Case:
     """What is done in one trial. `stations` are in the order of the way; `rates` (Mb/s, None: not shaped) are
-    those of networks, `rate_mbps` is what the source offers. Hosts without hogs or budget are not named."""
+    those of networks, `rate_mbps` is what the source offers. Networks that lose nothing on purpose, and hosts
+    without hogs or budget, need not be named."""
 
     stations: tuple[Station, ...]
     size: int
@@ -46,7 +48,13 @@ class Case:
     rates: Mapping[str, float | None]
     hogs: Mapping[str, int]
     budgets: Mapping[str, Budget] = field(default_factory=dict)
+    losses: Mapping[str, Impairments] = field(default_factory=dict)
     events: tuple[Event, ...] = ()
+
+    @property
+    def cut(self) -> set[tuple[str, str | None]]:
+        """The networks, and links to them, that are cut at some time."""
+        return {(event.target, event.host) for event in self.events if event.what == "cut"}
 
     @property
     def loaded(self) -> set[str]:
@@ -66,6 +74,17 @@ class Site:
         """Gives networks their rates."""
         for network, rate in rates.items():
             await self.machine.set_network(self.lab, network, rate)
+
+    async def set_losses(self, rates: Mapping[str, float | None], losses: Mapping[str, Impairments]) -> None:
+        """Lets networks of these rates lose what they shall, from the beginning of their pattern."""
+        for network, impairments in losses.items():
+            given = impairments.model_dump(mode="json")
+            await self.machine.set_network(self.lab, network, rates[network], given)
+
+    async def heal(self, cut: Iterable[tuple[str, str | None]]) -> None:
+        """Makes networks and links whole again."""
+        for network, host in cut:
+            await self.machine.heal(self.lab, network, host)
 
     async def speed_up(self, rates: Mapping[str, float | None], times: int) -> None:
         """Multiplies the rates of those networks that have one."""

@@ -16,6 +16,9 @@ ENOUGH = 3
 LOGARITHMIC = 20
 """Where levels differ by more than this factor, they stand at equal ratios rather than at equal distances."""
 MARKERS = "osD^vP*"
+COLOURS = {"linux": "#7a7f87", "linux-batch": "#5f8fbf", "copy": "#d08a4e", "shipping": "#1f4e79"}
+"""Darker than bars, which have an outline."""
+OTHERS = ("#1f4e79", "#d08a4e", "#7a9a5b", "#8a6d9e", "#5f8fbf", "#b0453c", "#7a7f87")
 
 
 def is_quantity(levels: Sequence[Level]) -> bool:
@@ -26,7 +29,6 @@ def is_quantity(levels: Sequence[Level]) -> bool:
 def curves(
     axes: Axes,
     rows: Sequence[Row],
-    colours: Mapping[str, str],
     outcomes: Sequence[Outcome],
     across: str,
     invalid: Mapping[str, Any],
@@ -47,7 +49,7 @@ def curves(
                 [max(0.0, median - low) for _, median, (low, _) in known],
                 [max(0.0, high - median) for _, median, (_, high) in known],
             ],
-            color=colours[system],
+            color=COLOURS.get(system, OTHERS[number % len(OTHERS)]),
             marker=MARKERS[number % len(MARKERS)],
             markeredgecolor="#222222",
             linewidth=1.6,
@@ -62,4 +64,4 @@ def curves(
         axes.set_xscale("log")
         axes.minorticks_off()
     axes.set_xticks(levels, [f"{level:g}" for level in levels])
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.06 * axes.get_ylim()[1])

@@ -37,8 +37,18 @@ async def describe(record: Mapping[str, Any]) -> dict[str, Any]:
         **machine,
         "packages": await _packages(),
         "project": await _project(),
-        "lab": {key: value for key, value in record.items() if key != "agents"},
+        "lab": _lab(record),
     }
+
+
+def _lab(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The lab's record, without what comes and goes while it stays the same lab: its agents, and the numbers
+    of the programs that cut and lose."""
+    networks = {
+        name: {key: value for key, value in network.items() if key != "gate"}
+        for name, network in record["networks"].items()
+    }
+    return {key: value for key, value in record.items() if key != "agents"} | {"networks": networks}
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

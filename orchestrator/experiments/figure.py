@@ -101,8 +101,7 @@ def draw(
         levels = list(dict.fromkeys(row.factors.get(axis.across or "", "") for row in rows))
         marked = [one for one in outcomes if _others(one.factors, axis) == others]
         if axis.curves and axis.across is not None and is_quantity(levels):
-            colours = {system: look[0] for system, look in looks.items()}
-            curves(axes, rows, colours, marked, axis.across, INVALID)
+            curves(axes, rows, marked, axis.across, INVALID)
         else:
             _panel(axes, rows, looks, marked, levels, axis)
             axes.set_xticks(range(len(levels)), [str(level) for level in levels])

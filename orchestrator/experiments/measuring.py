@@ -15,6 +15,7 @@ from orchestrator.experiments.journal import Journal
 from orchestrator.experiments.plan import ForwardingPlan
 from orchestrator.experiments.processes import TrialFailed
 from orchestrator.experiments.trial import Carried, measure
+from topologies.model import Impairments
 
 log = logging.getLogger(__name__)
 
@@ -25,13 +26,24 @@ S = TypeVar("S", bound=Site)
 
 
 class Measuring(Generic[T, S]):
-    """A site, and the journal of the trials that are done on it. `networks` are those whose rates change."""
+    """A site, and the journal of the trials that are done on it. `networks` are those that change, `lossy` of
+    these what they lose, `cut` what is cut at times."""
 
     def __init__(
-        self, site: S, record: Mapping[str, Any], networks: Iterable[str], journal: Journal[T]
+        self,
+        site: S,
+        record: Mapping[str, Any],
+        networks: Iterable[str],
+        journal: Journal[T],
+        lossy: Iterable[str] = (),
+        cut: Iterable[tuple[str, str | None]] = (),
     ) -> None:
         self.site, self.journal = site, journal
         self._rates = {name: record["networks"][name]["rate_mbps"] for name in networks}
+        self._losses = {
+            name: Impairments.model_validate(record["networks"][name]["impairments"]) for name in lossy
+        }
+        self._cut = list(cut)
         # A datagram of an earlier trial, or run, must never be taken for one of this.
         flows = itertools.count(random.SystemRandom().randrange(1, 2**31))
         self.flow: Callable[[], int] = lambda: next(flows)
@@ -51,7 +63,9 @@ class Measuring(Generic[T, S]):
         try:
             async with asyncio.timeout(RESTORE_S):
                 await self.site.unload(hosts, {host: one for host, one in hosts.items() if one is not None})
+                await self.site.heal(self._cut)
                 await self.site.set_rates(self._rates)
+                await self.site.set_losses(self._rates, self._losses)
         except (AgentError, TrialFailed, TimeoutError) as error:
             log.warning("could not restore lab %s: %s", self.site.lab, error or "no answer in time")
 

@@ -6,22 +6,26 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import BaseModel
 
+What = Literal["hogs", "rate", "loss", "cut", "heal"]
 HEAD_START_S = 0.05
 """A source with a warm-up sends one datagram ahead of it (agents/shipping/workloads/source.c)."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something to do `at_s` seconds into the measured interval: `what` at `target`, as its text says."""
+    """Something to do `at_s` seconds into the measured interval: `what` at `target`, as its text says. `host`
+    is there where it is that host's link to a network."""
 
     at_s: float
     text: str
-    what: str
+    what: What
     target: str
-    value: float | None = None
+    value: float = 0.0
+    host: str | None = None
 
 
 class Happened(BaseModel):

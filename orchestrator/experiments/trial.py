@@ -124,12 +124,13 @@ async def measure(site: Site, case: Case, plan: ForwardingPlan, flow: int) -> Me
     """
     started, clock = time.time(), time.monotonic()
     await site.set_rates(case.rates)
+    await site.set_losses(case.rates, case.losses)
     await quiet(site)
     before = await snapshot(site)
     # Budgets and hogs are for what is measured: a manager that opens or closes its pool on a few per cent of
     # a CPU takes seconds for it.
     await site.unload(case.loaded, case.budgets)
-    timeline = Timeline(case.events, lambda event: _do(site, event))
+    timeline = Timeline(case.events, lambda event: _do(site, case, event))
     async with Workloads(site, case) as workloads:
         # The others are in the order of the way, the source apart: it starts when all is set.
         others = await _all_but_source(workloads, len(case.stations) - 2, flow)
@@ -141,6 +142,7 @@ async def measure(site: Site, case: Case, plan: ForwardingPlan, flow: int) -> Me
         # What still waits is moved on the whole CPU and faster networks: it belongs to the books, not to the
         # throughput.
         await site.unload(case.loaded, case.budgets)
+        await site.heal(case.cut)
         await site.speed_up(case.rates, DRAIN_FASTER)
         drained = await _drain(site, workloads, others, sent, before, plan.drain_s)
         await site.set_rates(case.rates)
@@ -175,15 +177,22 @@ async def measure(site: Site, case: Case, plan: ForwardingPlan, flow: int) -> Me
     )
 
 
-async def _do(site: Site, event: Event) -> None:
+async def _do(site: Site, case: Case, event: Event) -> None:
     """Does one event of a trial."""
+    machine, lab, target = site.machine, site.lab, event.target
     match event.what:
         case "hogs":
-            await site.load({event.target: int(event.value or 0)})
+            await site.load({target: int(event.value)})
         case "rate":
-            await site.set_rates({event.target: event.value})
-        case other:
-            raise ValueError(f"there is no event {other!r}")
+            await site.set_rates({target: event.value})
+        case "loss":
+            rate = (await machine.lab(lab))["networks"][target]["rate_mbps"]
+            lossy = case.losses[target].model_copy(update={"loss": event.value})
+            await site.set_losses({target: rate}, {target: lossy})
+        case "cut":
+            await machine.cut(lab, target, event.host)
+        case "heal":
+            await machine.heal(lab, target, event.host)
 
 
 @contextlib.asynccontextmanager

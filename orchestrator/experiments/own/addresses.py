@@ -19,7 +19,7 @@ VARIED: dict[str, tuple[str, ...]] = {
     "forwarder": ("system", "queue"),
     "sink": ("system", "queue"),
 }
-HOST, NETWORK = ("hogs", "cpu"), ("rate",)
+HOST, NETWORK = ("hogs", "cpu"), ("rate", "loss")
 SHORT = ("system", "hogs", "cpu", "rate", "size", "queue")
 
 

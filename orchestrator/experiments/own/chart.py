@@ -14,6 +14,13 @@ from orchestrator.experiments.own.judge import shown
 from orchestrator.experiments.own.trial import UNITS
 from orchestrator.experiments.result import Outcome, Result, told
 
+AXIS_UNITS = {
+    "size": "bytes",
+    "rate": "Mb/s",
+    "cpu": "of one CPU",
+    "queue": "datagrams",
+    "loss": "of packets",
+}
 NAMES = {"throughput": "Throughput", "datagrams": "Datagrams", "loss": "Loss"}
 
 
@@ -24,7 +31,9 @@ def chart(experiment: Own) -> Draw:
     name = "Highest rate" if document.search else NAMES[measure]
     lines = document.figure.lines
     across = _across(experiment)
-    axis = Axis(across, across or "", f"{name}, {UNITS[measure]}", curves=True)
+    unit = AXIS_UNITS.get((across or "").rpartition(".")[2])
+    label = f"{across}, {unit}" if unit else across or ""
+    axis = Axis(across, label, f"{name}, {UNITS[measure]}", curves=True)
 
     def lined(system: str, factors: Mapping[str, Level]) -> tuple[str, dict[str, Level]]:
         """A row's name in the legend, and the factors that are left for the axis and the panels."""

@@ -89,7 +89,7 @@ Line = Annotated[
                 {"type": "string"},
                 {"type": "object", "minProperties": 1, "maxProperties": 1},
             ],
-            "examples": ["at 5s: hogs=2", "at 10s: ring-b.rate=50"],
+            "examples": ["at 5s: hogs=2", "at 10s: cut ring-b"],
         }
     ),
 ]
@@ -144,9 +144,11 @@ class Host(Strict):
 
 
 class Network(Strict):
-    """A network's rate in the experiment, where it is not the topology's."""
+    """A network's rate in the experiment, where it is not the topology's, and the fraction of packets that it
+    loses on purpose. The same seed of the topology loses the same ones in every trial."""
 
-    rate: Annotated[float, Field(strict=True, ge=1, le=MAX_RATE_MBPS, allow_inf_nan=False)]
+    rate: Annotated[float, Field(strict=True, ge=1, le=MAX_RATE_MBPS, allow_inf_nan=False)] | None = None
+    loss: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)] | None = None
 
 
 class Until(Strict):

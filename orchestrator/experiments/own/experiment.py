@@ -9,12 +9,14 @@ from itertools import product
 from orchestrator.experiments.case import Budget, Case, Station
 from orchestrator.experiments.definitions import Level
 from orchestrator.experiments.own.addresses import Knob, knobs, under_test, vary
-from orchestrator.experiments.own.document import MAX_COMBINATIONS, Document, Source
+from orchestrator.experiments.own.document import MAX_COMBINATIONS, Document, Network, Source
 from orchestrator.experiments.own.faults import DocumentError, Fault, brief
 from orchestrator.experiments.own.moments import events
 from orchestrator.experiments.own.route import Route, route
 from orchestrator.experiments.timeline import Event
 from topologies import Topology
+from topologies.model import Impairments
+from topologies.model import Network as Given
 from topologies.wiring import networks_of
 
 CPU_PERIOD_US = 100_000
@@ -211,7 +213,11 @@ def _case(document: Document, topology: Topology, way: Route, happening: tuple[E
     if rate is None:
         raise DocumentError([(f"{place}.rate", "is required, here, as a factor or by `search`")])
     given = networks_of(topology)
-    touched = {event.target for event in happening if event.what == "rate"} | set(document.networks)
+    changing = {
+        what: {event.target for event in happening if event.what == what} for what in ("rate", "loss")
+    }
+    lossy = changing["loss"] | {name for name, one in document.networks.items() if one.loss is not None}
+    touched = changing["rate"] | lossy | set(document.networks)
     crossed = [name for leg in way.crossings for name in leg.networks]
     return Case(
         stations=tuple(
@@ -221,9 +227,10 @@ def _case(document: Document, topology: Topology, way: Route, happening: tuple[E
         size=source.size,
         rate_mbps=rate,
         rates={
-            name: document.networks[name].rate if name in document.networks else given[name].rate_mbps
+            name: document.networks.get(name, Network()).rate or given[name].rate_mbps
             for name in dict.fromkeys([*crossed, *sorted(touched)])
         },
+        losses={name: _impairments(document, given[name], name) for name in sorted(lossy)},
         hogs={name: host.hogs for name, host in document.hosts.items()},
         budgets={
             name: Budget(max(MIN_QUOTA_US, round(host.cpu * CPU_PERIOD_US)), CPU_PERIOD_US)
@@ -232,3 +239,9 @@ def _case(document: Document, topology: Topology, way: Route, happening: tuple[E
         },
         events=happening,
     )
+
+
+def _impairments(document: Document, network: Given, name: str) -> Impairments:
+    """What a network does to frames: as in the topology, but for the loss that the document gives."""
+    loss = document.networks.get(name, Network()).loss
+    return network.impairments if loss is None else network.impairments.model_copy(update={"loss": loss})

@@ -89,7 +89,9 @@ class _Run:
         self._journal = Journal(run_dir, report, plan.warmup_s + plan.measured_s + plan.overhead_s, OwnTrial)
         cases = [one.case for one in experiment.combinations]
         networks = dict.fromkeys(name for case in cases for name in case.rates)
-        self._measuring = Measuring(site, record, networks, self._journal)
+        lossy = dict.fromkeys(name for case in cases for name in case.losses)
+        cut = dict.fromkeys(one for case in cases for one in case.cut)
+        self._measuring = Measuring(site, record, networks, self._journal, lossy, cut)
         self._touched: dict[str, Budget | None] = {}
         for case in cases:
             self._touched |= dict.fromkeys(case.loaded, None)

@@ -106,11 +106,26 @@ def test_a_host_may_have_hogs_and_a_budget_without_a_workload() -> None:
         ("at 0.2s: hogs=2", [(0.2, "hogs", "middle", 2)]),
         ("at 200 ms : source.hogs = 1", [(0.2, "hogs", "source", 1)]),
         ("at 0s: ring-b.rate=50.5", [(0.0, "rate", "ring-b", 50.5)]),
+        ("at 0s: ring-a.loss=0.25", [(0.0, "loss", "ring-a", 0.25)]),
+        ("at 0.3s: cut ring-b", [(0.3, "cut", "ring-b", 0)]),
+        ("at 0.4s: heal ring-b", [(0.4, "heal", "ring-b", 0)]),
     ],
 )
 def test_events_as_they_are_written(text: str, what: list[tuple[Any, ...]]) -> None:
     (case, *_) = [one.case for one in own(changed(("events", [text]))).combinations]
     assert [(event.at_s, event.what, event.target, event.value) for event in case.events] == what
+
+
+def test_a_link_of_a_host_is_cut_by_both_names() -> None:
+    (event,) = own(changed(("events", ["at 0s: cut sink.ring-b"]))).combinations[0].case.events
+    assert (event.what, event.target, event.host) == ("cut", "ring-b", "sink")
+
+
+def test_the_loss_of_a_network_is_a_factor() -> None:
+    made = own(changed(("factors", {"ring-b.loss": [0, 0.1]}), ("networks", {"ring-a": {"loss": 0.5}})))
+    losses = [{name: one.loss for name, one in case.case.losses.items()} for case in made.combinations]
+    assert losses == [{"ring-a": 0.5, "ring-b": 0.0}, {"ring-a": 0.5, "ring-b": 0.1}]
+    assert made.combinations[0].case.rates == {"ring-a": 100.0, "ring-b": 100.0}
 
 
 def test_an_event_may_be_written_without_quotes_in_yaml() -> None:
@@ -168,6 +183,9 @@ def test_an_event_may_be_written_without_quotes_in_yaml() -> None:
         (("events", ["at 5s: hogs=2"]), "events.0", "measured interval, which has 0.5 s"),
         (("events", ["at 0s: hogs=99"]), "events.0", "less than or equal to 64, not 99"),
         (("events", ["at 0s: size=99"]), "events.0", "cannot change during a trial"),
+        (("events", ["at 0s: cut ring-z"]), "events.0", "there is no network 'ring-z'"),
+        (("events", ["at 0s: cut source.ring-b"]), "events.0", "not on network 'ring-b'; middle, sink are"),
+        (("events", ["at 0s: ring-a.loss=2"]), "events.0", "less than or equal to 1, not 2"),
         (("events", ["at 0s: ring-z.rate=9"]), "events.0", "name of a workload, host or network"),
         (("search", {"least": 50.0, "start": 9.0}), "search.start", "from search.least to search.most"),
     ],

@@ -159,16 +159,19 @@ async def test_a_search_may_allow_some_loss(tmp_path: Path) -> None:
 async def test_events_happen_in_their_time_and_nothing_is_left_of_them(tmp_path: Path) -> None:
     machine = FakeMachine(speed=1.0)
     document = changed(
-        ("events", ["at 0.2s: ring-b.rate=50", "at 0.1s: hogs=2"]),
+        ("events", ["at 0.2s: ring-b.rate=50", "at 0.1s: hogs=2", "at 0.3s: cut sink.ring-b"]),
         ("factors", {"system": ["linux"]}),
         ("plan/trials", 1),
     )
     await run(machine, tmp_path, own(document))
     (trial,) = trials(tmp_path)
-    assert [event["event"] for event in trial["events"]] == ["at 0.1s: hogs=2", "at 0.2s: ring-b.rate=50"]
+    happened = [event["event"] for event in trial["events"]]
+    assert happened == ["at 0.1s: hogs=2", "at 0.2s: ring-b.rate=50", "at 0.3s: cut sink.ring-b"]
     assert all(event["done_s"] >= event["at_s"] - 0.06 for event in trial["events"])
     first = machine.calls.index("set_hogs lab middle 2")
     assert first < machine.calls.index("set_network lab ring-b 50")
+    assert machine.calls.count("cut lab ring-b sink") == 1
+    assert "heal lab ring-b sink" in machine.calls[machine.calls.index("cut lab ring-b sink") :]
     lab = machine._labs["lab"]
     assert lab.hogs["middle"] == 0
     assert {network["rate_mbps"] for network in lab.record["networks"].values()} == {100}
