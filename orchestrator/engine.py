@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,7 +84,7 @@ class LocalEngine:
         options = _options(run.options)
         try:
             if "document" in run.options:
-                experiment = _own(run.options["document"])
+                experiment = await asyncio.to_thread(_own, run.options["document"])
                 result = await own.execute(machine, lab, experiment, options, directory, report)
                 return result.verdict
             definition = self._definition(run.experiment)

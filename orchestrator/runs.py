@@ -90,7 +90,7 @@ class Runs:
 
     async def submit(self, experiment: str, lab: str | None, options: dict[str, Any]) -> Run:
         """Queue a run. Raises Problem (unknown experiment, lab not ready) and StoreError."""
-        self._engine.topology(experiment, options)
+        await asyncio.to_thread(self._engine.topology, experiment, options)
         if lab is not None:
             self._labs.ready(lab)
         if self._closing:
@@ -140,7 +140,7 @@ class Runs:
             *most, last = CAN_GO_ON
             detail = f"the run {run_id} is {run.state}; runs that are {', '.join(most)} or {last} can go on"
             raise Problem(409, detail, "run")
-        self._engine.topology(run.experiment, run.options)
+        await asyncio.to_thread(self._engine.topology, run.experiment, run.options)
         if run.lab is not None and not _has_own_lab(run):
             self._labs.ready(run.lab)
         if self._closing:
@@ -224,7 +224,8 @@ class Runs:
         self._report(run, {"phase": "deploy", "done": 0, "total": 1})
         if own_lab:
             await self._machine.available()
-            self._labs.create(run.lab, self._engine.topology(run.experiment, run.options), run.id)
+            topology = await asyncio.to_thread(self._engine.topology, run.experiment, run.options)
+            self._labs.create(run.lab, topology, run.id)
             await self._labs.deployed(run.lab)
         else:
             self._labs.use(run.lab, run.id)

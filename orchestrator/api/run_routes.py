@@ -65,7 +65,7 @@ async def create_run(request: web.Request) -> web.Response:
         name = str(body.experiment.get("name"))
         options["document"] = body.experiment
     if body.dry_run:
-        found = request.app[CATALOGUE].estimate(name, options)
+        found = await asyncio.to_thread(request.app[CATALOGUE].estimate, name, options)
         return reply(experiment_models.EstimateView(experiment=name, **found))
     run = await request.app[RUNS].submit(name, body.lab, options)
     return reply(run_view(request, run), 202, location(run))

@@ -59,9 +59,27 @@ async def orchestrator(state: Path, machine: FakeMachine) -> AsyncIterator[Api]:
         yield Api(client, machine, None, None)  # type: ignore[arg-type]
 
 
-async def trials_of(api: Api, run: Json) -> list[str]:
-    async with api.client.get(f"/api/v1/runs/{run['id']}/trials") as answer:
+async def trials_of(api: Api, path: str) -> list[str]:
+    async with api.client.get(f"{path}/trials") as answer:
         return (await answer.text()).splitlines()
+
+
+async def paused(api: Api, trials: int, after: int) -> tuple[str, list[str]]:
+    """A run that has been paused when it had done so many trials: its path, and the trials it has done."""
+    run = await api.send("POST", "/api/v1/runs", {"experiment": changed(), "trials": trials}, 202)
+    path = f"/api/v1/runs/{run['id']}"
+    await Api.until(lambda: trials_of(api, path), lambda lines: len(lines) >= after)
+    await api.send("POST", f"{path}/pause", status=202)
+    await Api.until(lambda: api.send("GET", path), lambda seen: seen["state"] == "paused")
+    return path, await trials_of(api, path)
+
+
+async def goes_on(api: Api, path: str, before: list[str], trials: int) -> None:
+    """Resumes a run, and checks that it has done so many trials in the end, none of them twice."""
+    await api.send("POST", f"{path}/resume", status=202)
+    assert (await api.ended(path.rpartition("/")[2]))["verdict"] == "measured"
+    after = await trials_of(api, path)
+    assert (after[: len(before)], len(after)) == (before, trials)
 
 
 async def test_a_document_becomes_a_run_with_a_result_and_a_figure(tmp_path: Path) -> None:
@@ -93,35 +111,19 @@ async def test_what_is_wrong_is_refused_before_anything_is_deployed(tmp_path: Pa
 
 async def test_a_paused_run_goes_on_and_repeats_no_finished_trial(tmp_path: Path) -> None:
     async with orchestrator(tmp_path, FakeMachine(speed=5.0)) as api:
-        run = await api.send("POST", "/api/v1/runs", {"experiment": changed(), "trials": 2}, 202)
-        path = f"/api/v1/runs/{run['id']}"
-        await Api.until(lambda: trials_of(api, run), lambda lines: len(lines) >= 2)
-        await api.send("POST", f"{path}/pause", status=202)
-        await Api.until(lambda: api.send("GET", path), lambda seen: seen["state"] == "paused")
-        before = await trials_of(api, run)
+        path, before = await paused(api, trials=2, after=2)
         assert 2 <= len(before) < 8
-        await api.send("POST", f"{path}/resume", status=202)
-        assert (await api.ended(run["id"]))["verdict"] == "measured"
-        after = await trials_of(api, run)
-        assert (after[: len(before)], len(after)) == (before, 8)
+        await goes_on(api, path, before, 8)
 
 
 async def test_a_run_whose_orchestrator_died_is_interrupted_and_goes_on_in_the_next(tmp_path: Path) -> None:
     async with orchestrator(tmp_path, FakeMachine(speed=5.0)) as api:
-        run = await api.send("POST", "/api/v1/runs", {"experiment": changed(), "trials": 1}, 202)
-        path = f"/api/v1/runs/{run['id']}"
-        await Api.until(lambda: trials_of(api, run), lambda lines: len(lines) >= 1)
-        await api.send("POST", f"{path}/pause", status=202)
-        await Api.until(lambda: api.send("GET", path), lambda seen: seen["state"] == "paused")
-        before = await trials_of(api, run)
+        path, before = await paused(api, trials=1, after=1)
     store = await Store.open(tmp_path)
-    left = await store.get(run["id"])
+    left = await store.get(path.rpartition("/")[2])
     assert left is not None
     await store.update(replace(left, state="running"))  # as a killed one leaves it
     await store.close()
     async with orchestrator(tmp_path, FakeMachine()) as api:
         assert (await api.send("GET", path))["state"] == "interrupted"
-        await api.send("POST", f"{path}/resume", status=202)
-        assert (await api.ended(run["id"]))["verdict"] == "measured"
-        after = await trials_of(api, run)
-        assert (after[: len(before)], len(after)) == (before, 4)
+        await goes_on(api, path, before, 4)

@@ -6,22 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 
-from orchestrator.experiments.case import Budget, Case, Station
+from orchestrator.experiments.case import Case
 from orchestrator.experiments.definitions import Level
 from orchestrator.experiments.own.addresses import Knob, knobs, under_test, vary
-from orchestrator.experiments.own.document import MAX_COMBINATIONS, Document, Network, Source
+from orchestrator.experiments.own.cases import Cases
+from orchestrator.experiments.own.document import MAX_COMBINATIONS, Document, Source
 from orchestrator.experiments.own.faults import DocumentError, Fault, brief
 from orchestrator.experiments.own.moments import events
 from orchestrator.experiments.own.route import Route, route
 from orchestrator.experiments.timeline import Event
 from topologies import Topology
-from topologies.model import Impairments
-from topologies.model import Network as Given
-from topologies.wiring import networks_of
-
-CPU_PERIOD_US = 100_000
-MIN_QUOTA_US = 1000
-"""The kernel refuses smaller quotas."""
 
 Levels = Mapping[str, Level]
 
@@ -70,7 +64,7 @@ def build(document: Document, topology: Topology) -> Own:
         raise DocumentError(faults)
     tested = set(knobs("system", document, topology))
     systems = next((address for address, varied in named.items() if set(varied) == tested), None)
-    combinations = list(_combinations(document, topology, way, named, happening, systems))
+    combinations = list(_combinations(document, named, Cases(topology, way, happening), systems))
     together: dict[tuple[object, ...], list[Combination]] = {}
     for one in combinations:
         together.setdefault(_apart(one, document.plan.alternate, systems), []).append(one)
@@ -147,12 +141,7 @@ def _settings(document: Document, named: Mapping[str, list[Knob]]) -> Iterator[F
 
 
 def _combinations(
-    document: Document,
-    topology: Topology,
-    way: Route,
-    named: Mapping[str, list[Knob]],
-    happening: tuple[Event, ...],
-    systems: str | None,
+    document: Document, named: Mapping[str, list[Knob]], cases: Cases, systems: str | None
 ) -> Iterator[Combination]:
     seen = set()
     for number, (levels, places) in enumerate(_levels(document, named)):
@@ -171,7 +160,7 @@ def _combinations(
             number,
             "+".join(dict.fromkeys(varied.workloads[name].system for name in under_test(document))),
             {name: level for name, level in levels.items() if name != systems},
-            _case(varied, topology, way, happening),
+            cases.of(varied),
         )
 
 
@@ -196,52 +185,3 @@ def _levels(
             {address: level for address, (_, level) in zip(written, chosen, strict=True)},
             {address: f"factors.{address}.{at}" for address, (at, _) in zip(written, chosen, strict=True)},
         )
-
-
-def _case(document: Document, topology: Topology, way: Route, happening: tuple[Event, ...]) -> Case:
-    """What is done in the trials of a varied document. Raises DocumentError."""
-    in_order = [document.workloads[name] for name in way.workloads]
-    source = in_order[0]
-    assert isinstance(source, Source)
-    place = f"workloads.{way.workloads[0]}"
-    if source.size is None:
-        raise DocumentError([(f"{place}.size", "is required, here or as a factor")])
-    if source.size > way.largest(topology):
-        message = f"must be at most {way.largest(topology)} on this way (its smallest MTU), not {source.size}"
-        raise DocumentError([(f"{place}.size", message)])
-    rate = source.rate if document.search is None else document.search.start
-    if rate is None:
-        raise DocumentError([(f"{place}.rate", "is required, here, as a factor or by `search`")])
-    given = networks_of(topology)
-    changing = {
-        what: {event.target for event in happening if event.what == what} for what in ("rate", "loss")
-    }
-    lossy = changing["loss"] | {name for name, one in document.networks.items() if one.loss is not None}
-    touched = changing["rate"] | lossy | set(document.networks)
-    crossed = [name for leg in way.crossings for name in leg.networks]
-    return Case(
-        stations=tuple(
-            Station(one.system) if isinstance(one, Source) else Station(one.system, one.queue)
-            for one in in_order
-        ),
-        size=source.size,
-        rate_mbps=rate,
-        rates={
-            name: document.networks.get(name, Network()).rate or given[name].rate_mbps
-            for name in dict.fromkeys([*crossed, *sorted(touched)])
-        },
-        losses={name: _impairments(document, given[name], name) for name in sorted(lossy)},
-        hogs={name: host.hogs for name, host in document.hosts.items()},
-        budgets={
-            name: Budget(max(MIN_QUOTA_US, round(host.cpu * CPU_PERIOD_US)), CPU_PERIOD_US)
-            for name, host in document.hosts.items()
-            if host.cpu is not None
-        },
-        events=happening,
-    )
-
-
-def _impairments(document: Document, network: Given, name: str) -> Impairments:
-    """What a network does to frames: as in the topology, but for the loss that the document gives."""
-    loss = document.networks.get(name, Network()).loss
-    return network.impairments if loss is None else network.impairments.model_copy(update={"loss": loss})

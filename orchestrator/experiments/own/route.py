@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 from orchestrator.experiments.own.document import Document, Forwarder, Sink, Source
 from orchestrator.experiments.own.faults import DocumentError, Fault
 from orchestrator.experiments.way import Crossing
-from topologies import Topology
+from topologies import Network, Topology
 from topologies.wiring import attachments, networks_of, trunks
 
 HEADERS = 28
@@ -24,9 +24,8 @@ class Route:
     workloads: tuple[str, ...]
     crossings: tuple[Crossing, ...]
 
-    def largest(self, topology: Topology) -> int:
+    def largest(self, networks: Mapping[str, Network]) -> int:
         """Bytes of payload that fit into one packet of every network on the way."""
-        networks = networks_of(topology)
         return min(networks[name].mtu for leg in self.crossings for name in leg.networks) - HEADERS
 
 
