@@ -130,14 +130,15 @@ async def measure(site: Site, case: Case, plan: ForwardingPlan, flow: int) -> Me
     # Budgets and hogs are for what is measured: a manager that opens or closes its pool on a few per cent of
     # a CPU takes seconds for it.
     await site.unload(case.loaded, case.budgets)
-    timeline = Timeline(case.events, lambda event: _do(site, case, event))
     async with Workloads(site, case) as workloads:
         # The others are in the order of the way, the source apart: it starts when all is set.
         others = await _all_but_source(workloads, len(case.stations) - 2, flow)
         await site.load(case.hogs)
         await site.set_budgets(case.budgets)
         source = await workloads.source(flow, plan.warmup_s, plan.measured_s)
-        async with _played(timeline, time.monotonic() + HEAD_START_S + plan.warmup_s):
+        zero = time.monotonic() + HEAD_START_S + plan.warmup_s
+        timeline = Timeline(case.events, lambda event: _do(site, case, workloads, source, event))
+        async with _played(timeline, zero):
             sent = await _source_done(workloads, source, others, plan)
         # What still waits is moved on the whole CPU and faster networks: it belongs to the books, not to the
         # throughput.
@@ -151,9 +152,12 @@ async def measure(site: Site, case: Case, plan: ForwardingPlan, flow: int) -> Me
     parts = [Part(_final(state), _final(state.get("manager") or {})) for state in states]
     books = _books(site, case, counted, parts)
     begin, end = parts[0].counted, parts[-1].counted
+    offered_mbps = float(begin["offered_mbps"])
+    least, most = timeline.offered(case.rate_mbps, int(begin["t0_ns"]), int(begin["t1_ns"]))
+    wanted_mbps = min(max(offered_mbps, least), most)
     found = validity.reasons(
         books,
-        case.rate_mbps,
+        wanted_mbps,
         begin,
         end,
         sink_refused(counted[site.way.hosts[-1]], parts[-1].manager),
@@ -166,8 +170,8 @@ async def measure(site: Site, case: Case, plan: ForwardingPlan, flow: int) -> Me
         started=started,
         seconds=round(time.monotonic() - clock, 3),
         reasons=found,
-        wanted_mbps=case.rate_mbps,
-        offered_mbps=float(begin["offered_mbps"]),
+        wanted_mbps=wanted_mbps,
+        offered_mbps=offered_mbps,
         throughput_mbps=throughput_mbps(begin, end, case.size),
         loss=loss(begin, end),
         events=timeline.happened(int(begin["t0_ns"])),
@@ -177,7 +181,7 @@ async def measure(site: Site, case: Case, plan: ForwardingPlan, flow: int) -> Me
     )
 
 
-async def _do(site: Site, case: Case, event: Event) -> None:
+async def _do(site: Site, case: Case, workloads: Workloads, source: str, event: Event) -> None:
     """Does one event of a trial."""
     machine, lab, target = site.machine, site.lab, event.target
     match event.what:
@@ -189,6 +193,8 @@ async def _do(site: Site, case: Case, event: Event) -> None:
             rate = (await machine.lab(lab))["networks"][target]["rate_mbps"]
             lossy = case.losses[target].model_copy(update={"loss": event.value})
             await site.set_losses({target: rate}, {target: lossy})
+        case "pace":
+            await workloads.change_rate(source, event.value)
         case "cut":
             await machine.cut(lab, target, event.host)
         case "heal":

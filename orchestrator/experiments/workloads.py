@@ -116,6 +116,10 @@ class Workloads(Processes):
             },
         )
 
+    async def change_rate(self, source: str, rate_mbps: float) -> None:
+        """Lets the source offer another rate from now on."""
+        await self._machine.change(self._lab, self._hosts[source], source, {"rate_mbps": rate_mbps})
+
     def _queue(self, at: int) -> dict[str, int]:
         return {"queue_datagrams": self._case.stations[at].queue_datagrams}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -59,7 +59,7 @@ def build(document: Document, topology: Topology) -> Own:
     way = route(document, topology)
     named = _addresses(document, topology)
     happening = _events(document, topology)
-    faults = [*_settings(document, named)]
+    faults = [*_settings(document, named, happening)]
     if faults:
         raise DocumentError(faults)
     tested = set(knobs("system", document, topology))
@@ -115,7 +115,9 @@ def _events(document: Document, topology: Topology) -> tuple[Event, ...]:
     return tuple(sorted(found, key=lambda event: event.at_s))
 
 
-def _settings(document: Document, named: Mapping[str, list[Knob]]) -> Iterator[Fault]:
+def _settings(
+    document: Document, named: Mapping[str, list[Knob]], happening: Sequence[Event]
+) -> Iterator[Fault]:
     """What does not go together in the rest of the document."""
     factors = ", ".join(named) or "none"
     alternate = document.plan.alternate
@@ -132,6 +134,8 @@ def _settings(document: Document, named: Mapping[str, list[Knob]]) -> Iterator[F
         return
     if any(knob.section == "workloads" and knob.field == "rate" for one in named.values() for knob in one):
         yield "factors", "the rate of the source cannot be a factor where `search` looks for it"
+    if any(event.what == "pace" for event in happening):
+        yield "events", "the rate of the source cannot change where `search` looks for it"
     if document.measures != ["throughput"]:
         yield "measures", "a search has one: the highest rate; leave `measures` out"
     if document.plan.until is not None:

@@ -14,11 +14,12 @@ MOMENT = re.compile(r"at\s+(?P<count>[0-9]{1,6}(\.[0-9]{1,6})?)\s*(?P<unit>ms|s|
 SETTING = re.compile(r"(?P<address>[a-z][a-z0-9.-]*)\s*=\s*(?P<value>-?[0-9]{1,9}(\.[0-9]{1,6})?)")
 UNITS = {"ms": 0.001, "s": 1.0, "min": 60.0}
 BREAKING = re.compile(r"(?P<what>cut|heal)\s+((?P<host>[a-z][a-z0-9-]*)\.)?(?P<network>[a-z][a-z0-9-]*)")
-FORM = "write `at 5s: hogs=2`, `at 5s: ring-b.rate=50` or `at 10s: cut ring-b`"
+FORM = "write `at 5s: hogs=2`, `at 5s: rate=50` or `at 10s: cut ring-b`"
 CHANGING: dict[tuple[str, str], What] = {
     ("hosts", "hogs"): "hogs",
     ("networks", "rate"): "rate",
     ("networks", "loss"): "loss",
+    ("workloads", "rate"): "pace",
 }
 
 
@@ -62,8 +63,8 @@ def _setting(text: str, at_s: float, what: str, document: Document, topology: To
         changing = CHANGING.get((knob.section, knob.field))
         if changing is None:
             raise ValueError(
-                f"{setting['address']!r} cannot change during a trial; hogs can, and rate and loss of "
-                "a network"
+                f"{setting['address']!r} cannot change during a trial; hogs can, the source's rate, "
+                "and rate and loss of a network"
             )
         try:
             vary(document, knob, value)

@@ -106,6 +106,7 @@ def test_a_host_may_have_hogs_and_a_budget_without_a_workload() -> None:
         ("at 0.2s: hogs=2", [(0.2, "hogs", "middle", 2)]),
         ("at 200 ms : source.hogs = 1", [(0.2, "hogs", "source", 1)]),
         ("at 0s: ring-b.rate=50.5", [(0.0, "rate", "ring-b", 50.5)]),
+        ("at 0s: rate=30", [(0.0, "pace", "from", 30)]),
         ("at 0s: ring-a.loss=0.25", [(0.0, "loss", "ring-a", 0.25)]),
         ("at 0.3s: cut ring-b", [(0.3, "cut", "ring-b", 0)]),
         ("at 0.4s: heal ring-b", [(0.4, "heal", "ring-b", 0)]),
