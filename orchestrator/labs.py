@@ -226,6 +226,7 @@ class Labs:
         lab = self._labs.get(name)
         if lab is not None and lab.run == run:
             lab.run = None
+            lab.work = asyncio.create_task(self._refresh(lab), name=f"look at {name}")
 
     async def follow_agents(self) -> None:
         """Hear of host agents that start or fail and tell it, until cancelled."""
@@ -299,6 +300,13 @@ class Labs:
             if lab.state == "changing":
                 lab.state, lab.record, lab.topology = "ready", answer["record"], topology
         self._tell(lab)
+
+    async def _refresh(self, lab: Lab) -> None:
+        """What a run did to the lab, such as a rate that it left behind."""
+        with suppress(Problem):
+            record = await self._machine.client.lab(lab.name)
+            if lab.state == "ready":
+                lab.record = record
 
     def _changeable(self, name: str) -> Lab:
         lab = self.ready(name)
