@@ -143,7 +143,7 @@ class Labs:
     ) -> Lab:
         """Replace a network's rate and impairments while traffic flows. Raises Problem 404, 409, or what the
         machine says."""
-        lab = self._with_network(name, network)
+        lab = self.with_network(name, network)
         lab.record = await self._machine.client.set_network(name, network, rate_mbps, impairments)
         change = {"state": "changed", "rate_mbps": rate_mbps, **impairments}
         self._events.publish(
@@ -154,7 +154,7 @@ class Labs:
     async def cut(self, name: str, network: str, host: str | None, cut: bool) -> Lab:
         """Cut a network, or a host's link to it, or heal it. Raises Problem 404, 409, or what the machine
         says."""
-        lab = self._with_network(name, network)
+        lab = self.with_network(name, network)
         if host is not None:
             self.interface(name, host, network)
         machine = self._machine.client
@@ -171,6 +171,14 @@ class Labs:
         lab.record = await (machine.start_host if on else machine.stop_host)(name, host)
         state = "running" if on else "stopped"
         self._events.publish("host", {"lab": name, "host": host, "state": state}, run=lab.run)
+        return lab
+
+    def with_network(self, name: str, network: str) -> Lab:
+        """The lab of this name, which has this network. Raises Problem 404, 409."""
+        lab = self.ready(name)
+        if network not in lab.record.get("networks", {}):
+            known = ", ".join(sorted(lab.record.get("networks", {})))
+            raise Problem(404, f"the lab {name!r} has no network {network!r}; it has {known}", "network")
         return lab
 
     def host(self, name: str, host: str) -> dict[str, Any]:
@@ -312,13 +320,6 @@ class Labs:
         lab = self.ready(name)
         if lab.run is not None:
             raise _in_use(lab)
-        return lab
-
-    def _with_network(self, name: str, network: str) -> Lab:
-        lab = self.ready(name)
-        if network not in lab.record.get("networks", {}):
-            known = ", ".join(sorted(lab.record.get("networks", {})))
-            raise Problem(404, f"the lab {name!r} has no network {network!r}; it has {known}", "network")
         return lab
 
     def _tell(self, lab: Lab) -> None:
