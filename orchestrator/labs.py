@@ -143,7 +143,7 @@ class Labs:
     ) -> Lab:
         """Replace a network's rate and impairments while traffic flows. Raises Problem 404, 409, or what the
         machine says."""
-        lab = self._with_network(name, network)
+        lab = self.with_network(name, network)
         lab.record = await self._machine.client.set_network(name, network, rate_mbps, impairments)
         change = {"state": "changed", "rate_mbps": rate_mbps, **impairments}
         self._events.publish(
@@ -154,7 +154,7 @@ class Labs:
     async def cut(self, name: str, network: str, host: str | None, cut: bool) -> Lab:
         """Cut a network, or a host's link to it, or heal it. Raises Problem 404, 409, or what the machine
         says."""
-        lab = self._with_network(name, network)
+        lab = self.with_network(name, network)
         if host is not None:
             self.interface(name, host, network)
         machine = self._machine.client
@@ -171,6 +171,14 @@ class Labs:
         lab.record = await (machine.start_host if on else machine.stop_host)(name, host)
         state = "running" if on else "stopped"
         self._events.publish("host", {"lab": name, "host": host, "state": state}, run=lab.run)
+        return lab
+
+    def with_network(self, name: str, network: str) -> Lab:
+        """The lab of this name, which has this network. Raises Problem 404, 409."""
+        lab = self.ready(name)
+        if network not in lab.record.get("networks", {}):
+            known = ", ".join(sorted(lab.record.get("networks", {})))
+            raise Problem(404, f"the lab {name!r} has no network {network!r}; it has {known}", "network")
         return lab
 
     def host(self, name: str, host: str) -> dict[str, Any]:
@@ -226,6 +234,7 @@ class Labs:
         lab = self._labs.get(name)
         if lab is not None and lab.run == run:
             lab.run = None
+            lab.work = asyncio.create_task(self._refresh(lab), name=f"look at {name}")
 
     async def follow_agents(self) -> None:
         """Hear of host agents that start or fail and tell it, until cancelled."""
@@ -300,17 +309,17 @@ class Labs:
                 lab.state, lab.record, lab.topology = "ready", answer["record"], topology
         self._tell(lab)
 
+    async def _refresh(self, lab: Lab) -> None:
+        """What a run did to the lab, such as a rate that it left behind."""
+        with suppress(Problem):
+            record = await self._machine.client.lab(lab.name)
+            if lab.state == "ready":
+                lab.record = record
+
     def _changeable(self, name: str) -> Lab:
         lab = self.ready(name)
         if lab.run is not None:
             raise _in_use(lab)
-        return lab
-
-    def _with_network(self, name: str, network: str) -> Lab:
-        lab = self.ready(name)
-        if network not in lab.record.get("networks", {}):
-            known = ", ".join(sorted(lab.record.get("networks", {})))
-            raise Problem(404, f"the lab {name!r} has no network {network!r}; it has {known}", "network")
         return lab
 
     def _tell(self, lab: Lab) -> None:

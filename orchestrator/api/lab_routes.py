@@ -81,8 +81,8 @@ def interface_view(lab: Lab, recorded: dict[str, Any]) -> models.InterfaceView:
     """A host's interface for REST."""
     ports = lab.record["networks"][recorded["network"]]["port_details"]
     cut = any(port["cut"] for port in ports if port["name"] == recorded["peer"])
-    named = {name: recorded[name] for name in models.InterfaceView.model_fields if name != "cut"}
-    return models.InterfaceView(**named, cut=cut)
+    named = {name: recorded[name] for name in ("name", "network", "mac", "address", "prefix", "mtu")}
+    return models.InterfaceView(**named, port=recorded["peer"], cut=cut)
 
 
 async def get_counters(request: web.Request) -> web.Response:
@@ -119,6 +119,19 @@ async def get_network(request: web.Request) -> web.Response:
     if name not in (lab.record.get("networks") or lab.topology["networks"]):
         raise Problem(404, f"the lab {lab.name!r} has no network {name!r}", "network")
     return reply(network_view(lab, name))
+
+
+async def get_network_counters(request: web.Request) -> web.Response:
+    """A network's counters, by port or device: frames, bytes, drops by name, what waits."""
+    labs, name = request.app[LABS], request.match_info["network"]
+    lab = labs.with_network(request.match_info["lab"], name)
+    found = await request.app[MACHINE].client.counters(lab.name)
+    own = {
+        place.removeprefix(f"{name}."): value
+        for place, value in found.items()
+        if place.startswith(f"{name}.")
+    }
+    return reply(models.CountersView(counters=own))
 
 
 def network_view(lab: Lab, name: str) -> models.NetworkView:

@@ -95,7 +95,7 @@ class LabList(Model):
 
 
 class InterfaceView(Model):
-    """A host's interface; `cut`: nothing passes its link to the network."""
+    """A host's interface; `port`: the network's end of its cable; `cut`: nothing passes it."""
 
     name: str
     network: str | None
@@ -103,6 +103,7 @@ class InterfaceView(Model):
     address: str
     prefix: int
     mtu: int
+    port: str
     cut: bool
 
 
@@ -126,7 +127,7 @@ class HostView(Model):
 
 
 class CountersView(Model):
-    """What a host has counted since it was deployed: CPU by group, UDP, IP, softirq."""
+    """What a host (CPU by group, UDP, IP, softirq) or a network (by port or device) has counted so far."""
 
     counters: dict[str, int]
 

@@ -177,6 +177,13 @@ ROUTES = (
         query=look_routes.ConsoleQuery,
     ),
     Route("GET", NETWORK, lab_routes.get_network, {200: models.NetworkView}, problems=(404,)),
+    Route(
+        "GET",
+        f"{NETWORK}/counters",
+        lab_routes.get_network_counters,
+        {200: models.CountersView},
+        problems=(404, 409, 503),
+    ),
     *CHANGES,
     Route(
         "GET",

@@ -30,6 +30,10 @@ SYSCTLS = (
 )
 
 
+NUMBERS = ("gate",)
+"""The kernel's own numbers in a record: a network has one from the first cut or loss of a trial on."""
+
+
 async def describe(record: Mapping[str, Any]) -> dict[str, Any]:
     """The machine, its software and the lab's record, now."""
     machine = await asyncio.to_thread(_machine)
@@ -57,7 +61,9 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     return [
         f"{place}: {left.get(place)} -> {right.get(place)}"
         for place in sorted(left.keys() | right.keys())
-        if left.get(place) != right.get(place) and place.split(".", 1)[0] not in VOLATILE
+        if left.get(place) != right.get(place)
+        and place.split(".", 1)[0] not in VOLATILE
+        and place.rpartition(".")[2] not in NUMBERS
     ]
 
 

@@ -17,6 +17,7 @@ from agents.client import AgentError
 from agents.host_privileges import KEPT
 from tests.agents.machine_process import MachineProcess, machine_process, small_lab
 from tests.support import PATIENCE_S, alive, children, eventually, state_of
+from topologies.cgroups import HostCgroup, LabCgroup
 
 pytestmark = pytest.mark.root
 
@@ -324,3 +325,89 @@ async def stop_and_replace(machine: MachineProcess) -> None:
         await client.start(LAB, "left", spec())
     await client.start(LAB, "left", spec())
     assert (await client.notices(failed["number"], 30))[0]["state"] == "running"
+
+
+async def test_two_labs_of_one_topology_run_apart_and_end_alone(machine: MachineProcess) -> None:
+    client = machine.client
+    await client.deploy("neighbour", small_lab())
+    found = {}
+    for lab in (LAB, "neighbour"):
+        one = await client.start(lab, "left", spec("forwarder", "shipping"))
+        state = await client.workload(lab, "left", one)
+        found[lab] = [await machine.agent_pid(lab, "left"), state["pid"], state["manager"]["pid"]]
+        assert cgroup(state["pid"]) == f"/transship/{lab}/left/work/io"
+        assert (machine.run_root / lab / "left.sock").is_socket()
+    spaces = {os.readlink(f"/proc/{pid}/ns/net") for pids in found.values() for pid in pids}
+    assert len(spaces) == 2
+    await client.destroy(LAB)
+    assert not any(map(alive, found[LAB]))
+    assert all(map(alive, found["neighbour"]))
+    assert await machine.agent_pid("neighbour", "left") == found["neighbour"][0]
+
+
+async def test_hosts_that_stay_keep_their_agents_and_workloads_when_the_lab_changes(
+    machine: MachineProcess,
+) -> None:
+    client = machine.client
+    one = await client.start(LAB, "left", spec("forwarder", "shipping"))
+    workload = (await client.workload(LAB, "left", one))["pid"]
+    await client.start(LAB, "right", spec())
+    agents = {host: await machine.agent_pid(LAB, host) for host in ("left", "right")}
+    wanted = small_lab()
+    wanted["hosts"] = {"left": {}, "third": {}}
+    wanted["networks"] = {
+        "wire": {"stations": ["left"], "rate_mbps": 50.0},
+        "second": {"stations": ["left", "third"]},
+    }
+    assert len(await client.difference(LAB, wanted)) == len((await client.apply(LAB, wanted))["changes"]) > 4
+    assert await machine.agent_pid(LAB, "left") == agents["left"]
+    assert (await client.workload(LAB, "left", one))["state"] == "running" and alive(workload)
+    assert not alive(agents["right"])
+    with pytest.raises(AgentError, match="there is no host 'right'"):
+        await client.workloads(LAB, "right")
+    # A manager that starts from now on knows the new interface.
+    known = []
+    for _ in range(2):
+        manager = (await client.stop(LAB, "left", one))["manager"]
+        known.append([interface["name"] for interface in manager["result"]["params"]["interfaces"]])
+        one = await client.start(LAB, "left", spec("forwarder", "shipping"))
+    assert known == [["eth0"], ["eth0", "eth1"]]
+    assert (await client.exec(LAB, "third", ["ip", "-br", "addr"]))["exit"] == 0
+
+
+async def test_a_stopped_host_has_no_process_left_and_starts_empty(machine: MachineProcess) -> None:
+    client = machine.client
+    one = await client.start(LAB, "left", spec("sink", "copy"))
+    state = await client.workload(LAB, "left", one)
+    hogs = (await client.set_hogs(LAB, "left", 2))["pids"]
+    await client.exec(LAB, "left", ["/bin/sh", "-c", "sleep 1000 >/dev/null 2>&1 &"])
+    await client.set_budget(LAB, "left", 50_000, 100_000)
+    agent = await machine.agent_pid(LAB, "left")
+    await client.stop_host(LAB, "left")
+    assert not any(map(alive, [state["pid"], state["manager"]["pid"], *hogs, agent]))
+    assert HostCgroup(f"transship/{LAB}/left").processes() == []
+    with pytest.raises(AgentError, match=f"host 'left' of lab '{LAB}' is stopped"):
+        await client.start(LAB, "left", spec())
+    await client.start_host(LAB, "left")
+    assert await client.workloads(LAB, "left") == []
+    await client.start(LAB, "left", spec())
+    assert (await client.host_counters(LAB, "left"))["hogs.running"] == 0
+
+
+async def test_what_a_machine_agent_killed_in_the_middle_of_a_change_leaves_is_cleaned_by_the_next(
+    machine: MachineProcess,
+) -> None:
+    wanted = small_lab()
+    wanted["hosts"] = {"left": {}, **{f"host-{number}": {} for number in range(60)}}
+    wanted["networks"]["wire"]["stations"] = list(wanted["hosts"])
+    changing = asyncio.create_task(machine.client.apply(LAB, wanted))
+    record = machine.run_root / LAB / "record.json"
+    await eventually(lambda: '"changing"' in record.read_text(), "the change to be under way")
+    await machine.child.kill()
+    await asyncio.gather(changing, return_exceptions=True)
+    assert "host-59" in record.read_text() and "right" in record.read_text()
+    async with machine_process(run_root=machine.run_root) as successor:
+        assert await successor.client.labs() == []
+        assert not (machine.run_root / LAB).exists()
+        assert not [name for name in os.listdir("/run/netns") if name.startswith(f"transship-{LAB}-")]
+        assert not LabCgroup(LAB).exists()

@@ -110,7 +110,7 @@ class FakeMachine:
         self.deployed.pop(lab, None)
 
     async def counters(self, lab: str) -> dict[str, int]:
-        return {}
+        return {"ring-a.p-sink.cut_in_drops": 5, "sink.eth0.rx_packets": 3, "ring-a2.p3.tx_packets": 1}
 
     async def set_network(
         self, lab: str, network: str, rate_mbps: float | None, impairments: Mapping[str, Any] | None = None

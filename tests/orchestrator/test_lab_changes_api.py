@@ -95,6 +95,13 @@ async def test_what_is_not_there_is_named(api: Api, path: str, says: str) -> Non
     assert says in (await api.send("POST", f"{LAB}/{path}", status=404))["detail"]
 
 
+async def test_a_network_tells_what_it_has_counted(api: Api) -> None:
+    await api.lab("one")
+    port = (await api.send("GET", f"{LAB}/hosts/sink"))["interfaces"][0]["port"]
+    assert (await api.send("GET", f"{RING}/counters")) == {"counters": {f"{port}.cut_in_drops": 5}}
+    await api.send("GET", f"{LAB}/networks/none/counters", status=404)
+
+
 async def test_a_topology_is_compared_and_then_applied(api: Api) -> None:
     await api.lab("one")
     body = {"topology": without_sink()}

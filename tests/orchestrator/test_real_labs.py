@@ -110,6 +110,63 @@ def test_a_lab_carries_traffic_changes_its_rate_has_metrics_and_goes(orchestrato
     assert namespaces("o-one") == []
 
 
+PROBE = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], 9), timeout=float(sys.argv[2]))
+except ConnectionRefusedError:
+    print("refused")  # by the other host, which so has been reached
+except TimeoutError:
+    print("nothing")
+"""
+
+
+def test_a_lab_is_cut_healed_stopped_and_made_another_while_its_hosts_go_on(
+    orchestrator: Orchestrator,
+) -> None:
+    orchestrator.deploy("o-five")
+    lab = "/api/v1/labs/o-five"
+
+    def reaches(address: str, seconds: str = "20") -> bool:
+        argv = ["/usr/bin/python3", "-c", PROBE, address, seconds]
+        answer = orchestrator.send("POST", f"{lab}/hosts/source/exec", {"argv": argv})
+        assert answer["stdout"] in ("refused\n", "nothing\n"), answer
+        return bool(answer["stdout"] == "refused\n")
+
+    def agent() -> list[int]:
+        return children(orchestrator.machine_pid())
+
+    assert reaches("10.1.0.2")
+    first = agent()
+    for cut in (f"{lab}/networks/ring-a", f"{lab}/hosts/middle/interfaces/ring-a"):
+        assert orchestrator.send("POST", f"{cut}/cut")["cut"]
+        assert not reaches("10.1.0.2", "0.1")
+        assert not orchestrator.send("POST", f"{cut}/heal")["cut"]
+        assert reaches("10.1.0.2")
+    assert orchestrator.send("POST", f"{lab}/hosts/middle/stop")["state"] == "stopped"
+    assert not reaches("10.1.0.2", "0.1")
+    refused = orchestrator.send("POST", f"{lab}/hosts/middle/exec", {"argv": ["true"]})
+    assert (refused["status"], "host 'middle' of lab 'o-five' is stopped" in refused["detail"]) == (409, True)
+    assert orchestrator.send("POST", f"{lab}/hosts/middle/start")["state"] == "running"
+    assert reaches("10.1.0.2")
+    topology = orchestrator.lab("o-five")["topology"]
+    del topology["hosts"]["sink"]
+    topology["hosts"]["extra"] = {}
+    topology["networks"] = {
+        "ring-a": {**topology["networks"]["ring-a"], "stations": ["source", "middle", "extra"], "loss": 0.5}
+    }
+    seen = orchestrator.send("PUT", f"{lab}?dry_run=true", {"topology": topology})
+    assert len(seen["changes"]) == 7
+    orchestrator.send("PUT", lab, {"topology": topology})
+    wait_until(lambda: orchestrator.lab("o-five")["state"] != "changing", "the lab to change")
+    changed = orchestrator.lab("o-five")
+    assert (changed["state"], changed["message"], changed["networks"][0]["loss"]) == ("ready", "", 0.5)
+    orchestrator.send("PUT", f"{lab}/networks/ring-a", {"rate_mbps": 10})
+    assert reaches("10.1.0.2") and reaches("10.1.0.3")
+    assert agent() == first
+    assert "transship-o-five-sink" not in namespaces("o-five")
+
+
 def test_when_the_server_ends_or_is_killed_its_labs_are_gone(environment: dict[str, str]) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         with started(*SERVER, environment=environment) as process:

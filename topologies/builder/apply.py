@@ -14,7 +14,14 @@ from collections.abc import Callable, Container, Iterator
 from contextlib import closing
 
 from topologies.builder import gate, messages
-from topologies.builder.construct import address_message, bridges, shape, stations, trunk_cables
+from topologies.builder.construct import (
+    address_message,
+    bridges,
+    impair,
+    shaping,
+    stations,
+    trunk_cables,
+)
 from topologies.builder.control import standing
 from topologies.builder.deploy import refuse_namespaces
 from topologies.builder.difference import Change, difference
@@ -159,7 +166,8 @@ def _with_new_interfaces(have: Record, want: Record) -> dict[str, HostRecord]:
 def _network(lab: Channel, record: Record, old: NetworkRecord | None, new: NetworkRecord) -> None:
     """Shape a network that has its ports: `old` is what it was, None for a new one."""
     if old is None:
-        shape(lab, record, new)
+        lab.send(shaping(new))
+        impair(lab, record, new)
         return
     for port in new.port_details:
         if port.host is not None or new.medium == "shared":

@@ -43,8 +43,9 @@ def construct(record: Record) -> Iterator[str]:
         yield "offloads"
         turn_off(lab.fileno(), [port for network in record.networks.values() for port in network.ports])
         yield "shaping"
+        lab.send(message for network in record.networks.values() for message in shaping(network))
         for network in record.networks.values():
-            shape(lab, record, network)
+            impair(lab, record, network)
 
 
 def stations(
@@ -135,14 +136,14 @@ def address_message(record: Record, interface: Interface) -> Message:
     )
 
 
-def shape(lab: Channel, record: Record, network: NetworkRecord) -> None:
-    """Give a network, whose ports are there, its rate and impairments."""
-    lab.send(_shaping(network))
+def impair(lab: Channel, record: Record, network: NetworkRecord) -> None:
+    """Give a network that is shaped what its record says of delay, loss and cuts."""
     delay(lab, network)
     settle(lab, record, network, anew=True)
 
 
-def _shaping(network: NetworkRecord) -> Iterator[Message]:
+def shaping(network: NetworkRecord) -> Iterator[Message]:
+    """The places for filters, the token buckets and the redirects of a network whose ports are there."""
     # Wherever something may be redirected or a fault planted later; an empty one costs a packet nothing.
     for port in network.port_details:
         if port.host is not None or network.medium == "shared":

@@ -1,7 +1,8 @@
 """`apply`, `set`, `cut`, `heal`, `stop`, `start`: a lab changed while it stands."""
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
@@ -10,6 +11,7 @@ from orchestrator.cli.connect import format_option, required_server, server_opti
 from orchestrator.cli.failures import USAGE, Failure
 from orchestrator.cli.verbs.labs import lab_path, load, wait_while
 
+F = TypeVar("F", bound=Callable[..., Any])
 SIGNS = {"add": "+", "remove": "-", "change": "~"}
 
 
@@ -82,21 +84,22 @@ def _rate(text: str) -> float | None:
         raise Failure(f"--rate {text!r}: give a number of Mb/s, or none", USAGE) from None
 
 
+def link(verb: F) -> F:
+    """The arguments of a verb about a network, or a host's link to it."""
+    for decorator in (server_option, click.argument("host", required=False), click.argument("network")):
+        verb = decorator(verb)
+    return click.argument("lab")(verb)
+
+
 @click.command("cut")
-@click.argument("lab")
-@click.argument("network")
-@click.argument("host", required=False)
-@server_option
+@link
 def cut_verb(lab: str, network: str, host: str | None, server: str | None) -> None:
     """Cut NETWORK of LAB, or only HOST's link to it; what is lost is counted."""
     _cut(required_server(server), lab, network, host, "cut")
 
 
 @click.command("heal")
-@click.argument("lab")
-@click.argument("network")
-@click.argument("host", required=False)
-@server_option
+@link
 def heal_verb(lab: str, network: str, host: str | None, server: str | None) -> None:
     """Heal NETWORK of LAB, or HOST's link to it."""
     _cut(required_server(server), lab, network, host, "heal")

@@ -68,6 +68,27 @@ def test_shapers_and_cpu_backlogs_are_on_their_ring(record: dict[str, Any]) -> N
     assert named(outwards) == {"sink.eth0 rx_dropped": 6}
 
 
+def test_losses_and_cuts_are_named_after_their_ring_and_counted_where_they_met_the_datagram(
+    record: dict[str, Any],
+) -> None:
+    inwards, _, outwards = ways(
+        record,
+        {
+            "ring-a.p1-1.impairment_drops": 3,
+            "ring-a.p1-1.cut_in_drops": 5,
+            "ring-a.p1-2.cut_out_drops": 7,
+            "ring-b.p2-1.impairment_drops": 11,
+            # Against the traffic, or not a datagram.
+            "ring-a.p1-2.impairment_drops": 100,
+            "ring-a.p1-2.cut_in_drops": 100,
+            "ring-a.p1-1.cut_other_drops": 100,
+            "ring-a.p1-1.qdisc_ingress_drops": 108,
+        },
+    )
+    assert named(inwards) == {"ring-a impairment": 3, "ring-a cut": 12}
+    assert named(outwards) == {"ring-b impairment": 11}
+
+
 def test_drops_against_the_traffic_are_not_ours(record: dict[str, Any]) -> None:
     assert not any(
         named(way) for way in ways(record, {"middle.eth0.tx_dropped": 1, "source.eth0.rx_dropped": 1})

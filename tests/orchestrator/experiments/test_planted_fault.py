@@ -64,6 +64,24 @@ async def test_without_a_fault_everything_arrives_and_the_books_balance(bench: B
 
 
 @pytest.mark.parametrize("system", ["linux", "shipping"])
+async def test_what_a_network_loses_on_purpose_has_a_name_and_the_books_balance(
+    bench: Bench, system: str
+) -> None:
+    machine, lost = bench.target.machine, {"loss": 0.1, "seed": 5}
+    numbers = []
+    for flow in (1, 2):
+        await machine.set_network(LAB, "ring-b", 100, lost)
+        trial = await run_trial(bench.target, Planned(0, 0, system, 0), SETTING, PLAN, flow)
+        assert trial.books is not None
+        assert trial.books.problems == []
+        assert trial.books.drops["ring-b impairment"] >= SENT * 0.05
+        assert sum(trial.books.drops.values()) == trial.books.lost == SENT - trial.books.received
+        if trial.books.drops.keys() == {"ring-b impairment"}:  # a busy machine drops others now and then
+            numbers.append(trial.books.lost_ranges)
+    assert all(ranges == numbers[0] for ranges in numbers)
+
+
+@pytest.mark.parametrize("system", ["linux", "shipping"])
 @pytest.mark.parametrize(
     ("gone", "told"),
     [((500, 500), "500"), ((500, 506), "500-506"), ((SENT - 100, SENT - 1), f"{SENT - 100}-{SENT - 1}")],
