@@ -154,7 +154,8 @@ def manager(library: Library, system: str, params: dict[str, Any]) -> dict[str, 
         # Now, not before: a kernel that cannot do it says so at the first message.
         answer["segmentation"] = bool(lib.ts_manager_segments(made[0]))
     finally:
-        lib.cs_manager_close(made[0])
+        left = lib.cs_manager_close(made[0])
+    answer["unfinished_transfers"] = left
     return answer
 
 

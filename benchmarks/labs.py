@@ -12,12 +12,12 @@ import platform
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks._plan import Report, told
 from benchmarks._rows import SEED, ratio, row
 from orchestrator.experiments.statistics import median_ci95
 
@@ -27,7 +27,6 @@ HOSTS, QUICK_HOSTS = 200, 50
 TRIALS, QUICK_TRIALS = 5, 1
 _TRIAL_LIMIT_SECONDS = 900
 
-Report = Callable[[dict[str, Any]], None]
 Trials = dict[tuple[str, int], dict[int, dict[str, float]]]
 """By system and hosts: the seconds of each valid trial, by its number."""
 
@@ -50,16 +49,11 @@ def run(trials: int, sizes: Sequence[int], report: Report) -> dict[str, Any]:
     found: Trials = {(system, size): {} for system in SYSTEMS for size in sizes}
     problems: list[str] = []
     plan = [(number, size, system) for size in sizes for number in range(trials) for system in SYSTEMS]
-    began = time.monotonic()
-    for done, (number, size, system) in enumerate(plan):
-        left = (time.monotonic() - began) / done * (len(plan) - done) if done else None
-        phase = f"{system}, {size} hosts"
-        report({"phase": phase, "done": done, "total": len(plan), "seconds_left": left})
+    for number, size, system in told(plan, "labs", lambda one: f"{one[2]}, {one[1]} hosts", report):
         try:
             found[system, size][number] = _trial(system, size)
         except RuntimeError as error:
             problems.append(f"{system}, {size} hosts, trial {number + 1}: {error}")
-    report({"phase": "labs", "done": len(plan), "total": len(plan), "seconds_left": 0})
     return {
         "benchmark": "labs",
         "environment": _environment(found, problems),

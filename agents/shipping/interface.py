@@ -20,7 +20,7 @@ struct cs_manager_config {
 struct cs_manager;
 int cs_manager_open(struct cs_manager **out, const struct cs_manager_config *config,
                     struct cs_counters *counters, char *error, size_t error_bytes);
-void cs_manager_close(struct cs_manager *m);
+uint32_t cs_manager_close(struct cs_manager *m);
 int ts_manager(struct cs_manager *m, struct ts_control *control);
 const char *ts_manager_backend(struct cs_manager *m);
 const char *ts_manager_mode(struct cs_manager *m);

@@ -11,15 +11,15 @@ import itertools
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks._plan import planned
-from benchmarks.ipc import two_cpus
-from benchmarks.ipc.trial import OURS, TrialError, program, run_trial
+from benchmarks._plan import Report, planned, told
+from benchmarks._rows import SEED, ratio, row
+from benchmarks.ipc import prepared
+from benchmarks.ipc.trial import OURS, TrialError, run_trial
 from benchmarks.ipc.work import Work
-from orchestrator.experiments.statistics import median_ci95, paired_ratios
 from orchestrator.state import state_directory
 
 TIERS = ("cooperative", "write-revoked", "strict")
@@ -28,7 +28,6 @@ OPERATION_BYTES = {4096: 128 << 10, 2 << 20: 2 << 20}
 """Of each size of pages: Figure 4's operation, and a container of one large page."""
 TRIALS, QUICK_TRIALS = 7, 1
 SECONDS, QUICK_SECONDS = 0.4, 0.1
-SEED = 1
 
 AS_IT_IS = "as it is"
 LOOKED_AT, UNSEEN = "every line", "nothing"
@@ -58,8 +57,6 @@ CASES = (
     Case("mapped unasked", "mapped"),
 )
 
-Report = Callable[[dict[str, Any]], None]
-
 
 @dataclass(frozen=True)
 class Point:
@@ -72,6 +69,10 @@ class Point:
     @property
     def factors(self) -> dict[str, Any]:
         return {"tier": self.tier, "page_bytes": self.page_bytes, "looked_at": self.case.looked_at}
+
+    @property
+    def where(self) -> str:
+        return f"{self.case.name}, {self.tier}, pages of {self.page_bytes} bytes"
 
     def work(self, seconds: float, cpus: tuple[int, int]) -> Work:
         pool = (TIERS.index(self.tier), self.case.zeroing, self.page_bytes, int(self.case.recycling))
@@ -98,25 +99,18 @@ def run(trials: int, pages: Sequence[int], seconds: float, report: Report) -> di
     """
     from benchmarks.ablation.chart import draw
 
-    cpus = two_cpus()
-    report({"phase": "compiling", "done": 0, "total": None, "seconds_left": None})
-    ipc = program(state_directory() / "cache")
+    cpus, ipc = prepared(report)
     points = [Point(case, tier, page) for page in pages for case in CASES for tier in TIERS]
     values: Values = {point: {} for point in points}
     problems: list[str] = []
     plan = list(itertools.product(range(trials), points))  # alternating: one of each, then the next of each
-    began = time.monotonic()
-    for done, (number, point) in enumerate(plan):
-        left = (time.monotonic() - began) / done * (len(plan) - done) if done else None
-        where = f"{point.case.name}, {point.tier}, pages of {point.page_bytes} bytes"
-        report({"phase": where, "done": done, "total": len(plan), "seconds_left": left})
+    for number, point in told(plan, "ablation", lambda one: one[1].where, report):
         try:
             result = run_trial(ipc, point.work(seconds, cpus))
             values[point][number] = 1e6 * float(result["seconds"]) / float(result["messages"])
         except TrialError as error:
-            problems.append(f"{where}, trial {number + 1}: {error}")
-    report({"phase": "ablation", "done": len(plan), "total": len(plan), "seconds_left": 0})
-    rows = [_row(point, values, trials) for point in points]
+            problems.append(f"{point.where}, trial {number + 1}: {error}")
+    rows = [row(point.case.name, point.factors, "us", values[point], trials) for point in points]
     figure = state_directory() / "benchmarks" / f"ablation-{time.strftime('%Y%m%d-%H%M%S')}.png"
     draw(rows, figure)
     return {
@@ -141,22 +135,6 @@ def _huge_pages() -> str:
         return next((line.split(":")[1].strip() for line in lines if line.startswith("HugePages_Free")), "0")
 
 
-def _row(point: Point, values: Values, trials: int) -> dict[str, Any]:
-    valid = list(values[point].values())
-    median, interval = median_ci95(valid, SEED) if valid else (None, None)
-    return {
-        "system": point.case.name,
-        "factors": point.factors,
-        "published": None,
-        "unit": "us",
-        "trials": trials,
-        "invalid_trials": trials - len(valid),
-        "median": median,
-        "ci95": interval,
-        "loss": None,
-    }
-
-
 def _ratios(point: Point, values: Values) -> list[dict[str, Any]]:
     """Times: what the tier costs (to the cooperative one), and what leaving something out costs."""
     made = []
@@ -167,18 +145,7 @@ def _ratios(point: Point, values: Values) -> list[dict[str, Any]]:
     for other, name in others:
         if other == point:
             continue
-        ratios = paired_ratios(values[point], values[other])
-        median, interval = median_ci95(ratios, SEED) if ratios else (None, None)
-        made.append(
-            {
-                "of": point.case.name,
-                "to": name,
-                "factors": point.factors,
-                "published": None,
-                "median": median,
-                "ci95": interval,
-            }
-        )
+        made.append(ratio(point.case.name, name, point.factors, values[point], values[other]))
     return made
 
 

@@ -11,13 +11,13 @@ import itertools
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks._plan import planned
+from benchmarks._plan import Report, compiling, planned, told
 from benchmarks._rows import SEED, ratio, row
 from benchmarks.ipc.trial import (
     COPYING,
@@ -47,8 +47,6 @@ MEASURES = {
 }
 """By name: what is touched, how the messages go, and the unit."""
 
-Report = Callable[[dict[str, Any]], None]
-
 
 @dataclass(frozen=True)
 class Point:
@@ -61,6 +59,10 @@ class Point:
     @property
     def factors(self) -> dict[str, Any]:
         return {"bytes": self.size, "measure": self.measure}
+
+    @property
+    def where(self) -> str:
+        return f"{self.system}, {self.size} bytes, {self.measure}"
 
     @property
     def unit(self) -> str:
@@ -95,9 +97,7 @@ def run(trials: int, sizes: Sequence[int], seconds: float, report: Report) -> di
     """
     from benchmarks.ipc.chart import draw
 
-    cpus = two_cpus()
-    report({"phase": "compiling", "done": 0, "total": None, "seconds_left": None})
-    ipc = program(state_directory() / "cache")
+    cpus, ipc = prepared(report)
     found = Found()
     missing = missing_iceoryx2()
     left_out = ICEORYX2 if missing else ()
@@ -115,6 +115,13 @@ def run(trials: int, sizes: Sequence[int], seconds: float, report: Report) -> di
         "ratios": _ratios(found, points),
         "figure": str(figure),
     }
+
+
+def prepared(report: Report) -> tuple[tuple[int, int], Path]:
+    """What trials need: two CPUs, and the C program. Raises RuntimeError."""
+    cpus = two_cpus()
+    compiling(report)
+    return cpus, program(state_directory() / "cache")
 
 
 def two_cpus() -> tuple[int, int]:
@@ -156,23 +163,21 @@ def _measure(
     report: Report,
 ) -> None:
     """Trials alternate: one of each system, then the next of each."""
-    began, done, total = time.monotonic(), 0, len(points) * trials
-    for _, group in itertools.groupby(points, key=lambda point: point.factors):
-        for number, point in itertools.product(range(trials), list(group)):
-            left = (time.monotonic() - began) / done * (total - done) if done else None
-            where = f"{point.system}, {point.size} bytes, {point.measure}"
-            report({"phase": where, "done": done, "total": total, "seconds_left": left})
-            touched, way, _ = MEASURES[point.measure]
-            work = Work(point.system, point.size, seconds, touched, way, cpus, "")
-            try:
-                result = run_trial(ipc, work)
-                found.values.setdefault(point, {})[number] = point.value(result)
-                if point.system == "vmsplice" and result["pages"]:
-                    found.pages.add(result["pages"])
-            except TrialError as error:
-                found.problems.append(f"{where}, trial {number + 1}: {error}")
-            done += 1
-    report({"phase": "ipc", "done": total, "total": total, "seconds_left": 0})
+    plan = [
+        one
+        for _, group in itertools.groupby(points, key=lambda point: point.factors)
+        for one in itertools.product(range(trials), list(group))
+    ]
+    for number, point in told(plan, "ipc", lambda one: one[1].where, report):
+        touched, way, _ = MEASURES[point.measure]
+        work = Work(point.system, point.size, seconds, touched, way, cpus, "")
+        try:
+            result = run_trial(ipc, work)
+            found.values.setdefault(point, {})[number] = point.value(result)
+            if point.system == "vmsplice" and result["pages"]:
+                found.pages.add(result["pages"])
+        except TrialError as error:
+            found.problems.append(f"{point.where}, trial {number + 1}: {error}")
 
 
 def _ratios(found: Found, points: Sequence[Point]) -> list[dict[str, Any]]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import itertools
 import os
 import platform
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from benchmarks._plan import Report, compiling, told
 from benchmarks._rows import SEED, ratio, row
 from benchmarks.stdio.trial import OURS, SYSTEMS, Programs, TrialError, build, run_trial
 from orchestrator.state import state_directory
@@ -22,7 +22,6 @@ TRIALS, QUICK_TRIALS = 11, 3
 THROUGHPUT, CPU = "throughput", "reader's CPU"
 UNITS = {THROUGHPUT: "MB/s", CPU: "ns/byte"}
 
-Report = Callable[[dict[str, Any]], None]
 Values = dict[tuple[str, str], dict[int, float]]
 """By system and measure: the value of each valid trial, by its number."""
 
@@ -45,7 +44,7 @@ def run(trials: int, total: int, report: Report) -> dict[str, Any]:
         raise RuntimeError("bench stdio needs two CPUs, one for each process; this process may use one")
     values: Values = {point: {} for point in itertools.product(SYSTEMS, UNITS)}
     problems: list[str] = []
-    report({"phase": "compiling", "done": 0, "total": None, "seconds_left": None})
+    compiling(report)
     programs = build(state_directory() / "cache")
     _measure(programs, values, problems, trials, total, cpus, report)
     return {
@@ -78,10 +77,7 @@ def _measure(
 ) -> None:
     """Trials alternate: one of each system, then the next of each."""
     plan = list(itertools.product(range(trials), SYSTEMS))
-    began = time.monotonic()
-    for done, (number, system) in enumerate(plan):
-        left = (time.monotonic() - began) / done * (len(plan) - done) if done else None
-        report({"phase": system, "done": done, "total": len(plan), "seconds_left": left})
+    for number, system in told(plan, "stdio", lambda one: one[1], report):
         try:
             seconds, cpu_seconds = run_trial(programs, system, total, cpus)
         except TrialError as error:
@@ -89,7 +85,6 @@ def _measure(
             continue
         values[system, THROUGHPUT][number] = total / seconds / 1e6
         values[system, CPU][number] = cpu_seconds / total * 1e9
-    report({"phase": "stdio", "done": len(plan), "total": len(plan), "seconds_left": 0})
 
 
 def _ratio(values: Values, measure: str, peer: str) -> dict[str, Any]:

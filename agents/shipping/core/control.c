@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -64,6 +65,8 @@ void cs_control_accept(struct cs_manager *m)
     int life = life_of(fd);
     for (uint32_t i = 0; life >= 0 && i < CS_PROCESSES; i++)
         if (m->process[i] < 0) {
+            if ((m->bell[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
+                break;
             m->process[i] = fd;
             m->life[i] = life;
             m->shielded[i] = false;
@@ -89,6 +92,7 @@ void cs_control_drop(struct cs_manager *m, uint32_t process)
     }
     close(m->process[process]);
     close(m->life[process]);
+    close(m->bell[process]);
     m->process[process] = -1;
     m->processes--;
     CS_FAULT("manager.drop_hung_up");
@@ -172,7 +176,7 @@ static int open_udp(struct cs_manager *m, uint32_t process, const struct cs_requ
         goto fail;
     if (interface->netif.backend == &cs_backend_packet && (err = e->kernel_socket = hold_port(e)) < 0)
         goto fail;
-    if ((err = cs_duplicate(&fds[1], &e->doorbell, 1)) < 0)
+    if ((err = fds[1] = cs_endpoint_bell(e)) < 0)
         goto fail;
     char name[CS_COUNTER_NAME];
     snprintf(name, sizeof name, "ring_udp%u_backlog", port);
@@ -251,7 +255,7 @@ static int close_endpoint(struct cs_manager *m, uint32_t process, uint32_t index
 
 static int attach(struct cs_manager *m, uint32_t process, struct cs_reply *reply, int *fds)
 {
-    const int ours[] = {m->pool.table_fd, m->doorbell, m->pool.data_fd};
+    const int ours[] = {m->pool.table_fd, m->bell[process], m->pool.data_fd};
     reply->pool_pages = m->pool.pages;
     reply->page_shift = m->pool.shift;
     reply->protection = m->protection;
@@ -301,7 +305,7 @@ static int shield(struct cs_manager *m, uint32_t process, const struct cs_reques
     return err;
 }
 
-/* Descriptors in fds[0..result) are ours and closed after they were sent, those in given after the answer; who keeps one
+/* Descriptors in fds[0..result) are ours and closed after they were sent, those in given are discarded; who keeps one
  * puts -1 there. */
 static int answer(struct cs_manager *m, uint32_t process, const struct cs_request *q, int *given, struct cs_reply *reply,
                   int *fds)
@@ -340,30 +344,23 @@ static int answer(struct cs_manager *m, uint32_t process, const struct cs_reques
     }
 }
 
-static void close_given(const int *given)
-{
-    for (int i = 0; i < CS_REQUEST_FDS; i++)
-        if (given[i] >= 0)
-            close(given[i]);
-}
-
 void cs_control_serve(struct cs_manager *m, uint32_t process)
 {
     struct cs_request q = {0};
     struct cs_reply reply = {0};
-    int fds[CS_MAP_BATCH], given[CS_REQUEST_FDS], count;
-    ssize_t got = cs_message_receive(m->process[process], &q, sizeof q, given, CS_REQUEST_FDS);
+    int fds[CS_MAP_BATCH], given[CS_REQUEST_FDS] = {-1, -1}, count;
+    ssize_t got = cs_message_receive(m->process[process], &q, sizeof q, given, cs_files_take(m) ? CS_REQUEST_FDS : 0);
     if (got < 0 && errno == EAGAIN)
         return;
     if (got != sizeof q) { /* gone, or not one of us */
-        close_given(given);
+        cs_files_discard(m, given);
         cs_control_end(m, process);
         return;
     }
     cs_count(m->requests, 1);
     CS_FAULT("manager.asked");
     count = answer(m, process, &q, given, &reply, fds);
-    close_given(given);
+    cs_files_discard(m, given);
     if (m->process[process] < 0)
         return;
     if (count < 0) {

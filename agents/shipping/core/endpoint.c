@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -52,13 +53,29 @@ int cs_endpoint_begin(struct cs_manager *m, struct cs_endpoint *e, uint32_t proc
     *e = (struct cs_endpoint){.process = (uint16_t)process, .doorbell = -1, .kernel_socket = -1};
     fds[0] = -1;
     int err = cs_endpoint_rings(e, descriptors, back, &fds[0]);
-    if (err < 0 || (err = cs_duplicate(&fds[1], &e->doorbell, 1)) < 0) {
+    if (err < 0 || (err = fds[1] = cs_endpoint_bell(e)) < 0) {
         if (fds[0] >= 0)
             close(fds[0]);
         cs_endpoint_close(m, e);
         return err;
     }
     return 0;
+}
+
+/* The eventfd itself would share its flags with ours (F_SETFL): made blocking and filled, our next ring would wait for
+ * ever. So its process gets an epoll with the eventfd in it, from which nobody can take it. Edge-triggered: whoever looks has
+ * heard all that was rung, and the eventfd need not be read. */
+int cs_endpoint_bell(const struct cs_endpoint *e)
+{
+    struct epoll_event rung = {.events = EPOLLIN | EPOLLET};
+    int bell = epoll_create1(EPOLL_CLOEXEC);
+    if (bell < 0)
+        return -errno;
+    if (epoll_ctl(bell, EPOLL_CTL_ADD, e->doorbell, &rung) == 0)
+        return bell;
+    int err = -errno;
+    close(bell);
+    return err;
 }
 
 int cs_duplicate(int *fds, const int *ours, int count)
@@ -190,7 +207,7 @@ void cs_endpoint_lose(struct cs_manager *m, struct cs_endpoint *e)
 {
     bool file = e->file;
     if (file)
-        cs_file_hang_up(e);
+        cs_file_hang_up(m, e);
     else if (!e->interface)
         cs_channel_hang_up(m, e);
     int64_t waiting = (int64_t)e->rx.capacity - cs_ring_space(&e->rx), unsent = cs_ring_ready(&e->tx);

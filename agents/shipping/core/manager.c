@@ -180,22 +180,25 @@ fail:
     return err;
 }
 
-void cs_manager_close(struct cs_manager *m)
+uint32_t cs_manager_close(struct cs_manager *m)
 {
     for (uint32_t i = 0; i < CS_PROCESSES; i++)
         if (m->process[i] >= 0)
             cs_control_drop(m, i);
     cs_framebuffers_close(m);
-    cs_files_end(m);
+    uint32_t left = cs_files_end(m);
     close_interfaces(m);
     if (m->listener >= 0)
         close(m->listener);
     if (m->socket[0])
         unlink(m->socket);
+    if (left > 0)
+        return left;
     if (m->doorbell >= 0)
         close(m->doorbell);
     cs_pool_destroy(&m->pool);
     free(m);
+    return 0;
 }
 
 static void read_statistics(struct cs_manager *m)
@@ -291,10 +294,20 @@ static bool announce_sleep(struct cs_manager *m)
     return ready;
 }
 
+/* Never to wait, whatever a process makes of the flags that it shares with us. */
+static void hear(int bell)
+{
+    uint64_t rung;
+    const struct iovec into = {&rung, sizeof rung};
+    if (preadv2(bell, &into, 1, -1, RWF_NOWAIT) < 0) {
+        /* its process has taken it back */
+    }
+}
+
 /* Sleep until there is work, or only look when busy. Returns poll's count: 0 when only time went by. */
 static int sleep_until_work(struct cs_manager *m, bool crowded, bool busy)
 {
-    struct pollfd fds[2 + CS_INTERFACES + 2 * CS_PROCESSES];
+    struct pollfd fds[2 + CS_INTERFACES + 3 * CS_PROCESSES];
     uint32_t who[CS_PROCESSES], count = 0, processes = 0;
     fds[count++] = (struct pollfd){.fd = m->doorbell, .events = POLLIN};
     fds[count++] = (struct pollfd){.fd = cs_now_ns() < m->accept_after_ns ? -1 : m->listener, .events = POLLIN};
@@ -306,6 +319,7 @@ static int sleep_until_work(struct cs_manager *m, bool crowded, bool busy)
             who[processes++] = i;
             fds[count++] = (struct pollfd){.fd = m->process[i], .events = POLLIN};
             fds[count++] = (struct pollfd){.fd = m->life[i], .events = POLLIN};
+            fds[count++] = (struct pollfd){.fd = m->bell[i], .events = POLLIN};
         }
     bool again = busy || (announce_sleep(m) && !m->held_back);
     int ready = poll(fds, count, again ? 0 : crowded || m->held_back ? RETRY_MS : IDLE_MS);
@@ -315,14 +329,12 @@ static int sleep_until_work(struct cs_manager *m, bool crowded, bool busy)
     cs_count(m->wakeups, 1);
     if (ready <= 0)
         return again ? 1 : ready < 0 && errno != EINTR ? -errno : 0;
-    uint64_t rung;
-    const struct iovec into = {&rung, sizeof rung};
-    /* never to wait, whatever a process makes of the flags that it shares with us */
-    if (fds[0].revents && preadv2(m->doorbell, &into, 1, -1, RWF_NOWAIT) < 0) {
-        /* somebody else's ring was taken with the last one */
-    }
+    if (fds[0].revents)
+        hear(m->doorbell);
     for (uint32_t i = 0; i < processes; i++) {
-        const struct pollfd *of = &fds[first + 2 * i];
+        const struct pollfd *of = &fds[first + 3 * i];
+        if (of[2].revents && m->process[who[i]] >= 0)
+            hear(m->bell[who[i]]);
         if (of[0].revents && m->process[who[i]] >= 0)
             cs_control_serve(m, who[i]);
         if (of[1].revents && m->process[who[i]] >= 0)

@@ -68,7 +68,7 @@ struct cs_endpoint {
     void *memory;
     size_t bytes;
     uint32_t unfinished; /* descriptors in tx of a message whose end was not there in the last pass */
-    int doorbell;      /* eventfd of the reader */
+    int doorbell;      /* eventfd, which its process hears through cs_endpoint_bell and never has itself */
     int kernel_socket; /* holds the port where the kernel sees our frames too, else -1 */
     cs_counter *backlog;
 
@@ -105,9 +105,10 @@ struct cs_manager {
     uint32_t endpoints; /* the highest that was ever used + 1: the loop looks no further */
     int process[CS_PROCESSES]; /* control socket or -1 */
     int life[CS_PROCESSES];    /* pidfd: readable when it has ended, whoever else holds its socket */
+    int bell[CS_PROCESSES];    /* eventfd by which it wakes us; it has it too, so its flags are anybody's */
     bool shielded[CS_PROCESSES]; /* it has been given what it needs for that, once */
     uint32_t processes;        /* attached now */
-    int listener, doorbell;
+    int listener, doorbell; /* the disk's, and nobody else's */
     uint64_t accept_after_ns; /* nobody can be let in before that */
     uint32_t queue;
     bool segmentation, no_recycling;
@@ -129,6 +130,7 @@ struct cs_manager {
     struct cs_disk *disk;  /* NULL until a file is opened */
     struct cs_file *files; /* open, or with something under way */
     uint32_t file_pages;   /* under way, of all of them */
+    uint32_t files_closing; /* that nobody has open any more */
     cs_counter *file_bytes_in, *file_bytes_out, *file_bytes_buffered, *file_errors;
 };
 
@@ -144,7 +146,9 @@ int cs_manager_open(struct cs_manager **out, const struct cs_manager_config *con
                     char *error, size_t error_bytes);
 /* Serve until *stop. Returns 0 or a negative errno value. */
 int cs_manager_run(struct cs_manager *m, _Atomic int *stop);
-void cs_manager_close(struct cs_manager *m);
+/* It takes no longer than some seconds, whatever disks do. How many transfers one has left unfinished: pool and doorbell
+ * then stay, for the kernel to write to, until the process ends. */
+uint32_t cs_manager_close(struct cs_manager *m);
 
 /* control.c: the manager's socket */
 int cs_control_open(struct cs_manager *m, const char *path);
@@ -165,6 +169,8 @@ int cs_endpoint_begin(struct cs_manager *m, struct cs_endpoint *e, uint32_t proc
                       int *fds);
 /* It is in use from here on. Fills the reply; returns how many descriptors go with it. */
 int cs_endpoint_opened(struct cs_manager *m, struct cs_endpoint *e, struct cs_reply *reply);
+/* A descriptor for its process that is readable when the endpoint has been rung, or -errno. */
+int cs_endpoint_bell(const struct cs_endpoint *e);
 /* Duplicates of our descriptors to send; how many, or -errno and none. */
 int cs_duplicate(int *fds, const int *ours, int count);
 void cs_endpoint_ring(struct cs_endpoint *e);
@@ -202,11 +208,17 @@ int cs_file_open(struct cs_manager *m, uint32_t process, const struct cs_request
                  int *fds);
 bool cs_file_pass(struct cs_manager *m, struct cs_endpoint *e);
 /* Nobody has it open any more. */
-void cs_file_hang_up(struct cs_endpoint *e);
+void cs_file_hang_up(struct cs_manager *m, struct cs_endpoint *e);
+/* Will it take more descriptors from processes? Not while too many wait to be closed. */
+bool cs_files_take(const struct cs_manager *m);
+/* Close these, which a process sent and nobody keeps (-1: none), without waiting for it: whoever serves the file system can make
+ * that last for ever. */
+void cs_files_discard(struct cs_manager *m, const int *given);
 /* What disks have finished, and files that nobody has open; true if there was something to do. */
 bool cs_files_pass(struct cs_manager *m);
-/* Wait for all that is under way. */
-void cs_files_end(struct cs_manager *m);
+/* Wait for all that is under way, for some seconds. How many transfers there are still then: the disk may yet use what
+ * they name. */
+uint32_t cs_files_end(struct cs_manager *m);
 
 /* datapath.c: one pass each; true if there was something to do */
 bool cs_receive_pass(struct cs_manager *m, struct cs_interface *interface);

@@ -111,6 +111,13 @@ static inline bool cs_pool_affords(const struct cs_pool *p, uint16_t owner, uint
     return p->free_count >= taken && (uint64_t)p->held[owner] + more <= 3 * (uint64_t)(p->free_count - taken);
 }
 
+/* The most that may be taken of the free ones for the owner to get as many, and `also` more that were taken before. */
+static inline uint32_t cs_pool_affordable(const struct cs_pool *p, uint16_t owner, uint32_t also)
+{
+    int64_t most = (3 * (int64_t)p->free_count - p->held[owner] - also) / 4; /* cs_pool_affords, solved for it */
+    return most > 0 ? (uint32_t)most : 0;
+}
+
 /* The last of the free pages are for what arrives from the network: processes that allocate and hand on own little
  * each, and can take all others together. */
 static inline bool cs_pool_leaves_reserve(const struct cs_pool *p, uint32_t taken)

@@ -17,7 +17,7 @@
 #define CS_FILE_USUAL (64 << 10) /* bytes of a read, when a file is polled before any was asked for */
 
 struct cs_open {
-    int fd; /* the doorbell; -1: unused */
+    int fd; /* an epoll, readable when the manager has rung; -1: unused */
     uint32_t number;
     struct cs_ring rx, tx;
     struct cs_ring back; /* of a channel: what its other end is done with, for us to reuse; of a frame buffer: what was drawn */

@@ -79,7 +79,7 @@ struct cs_request {
     };
 };
 
-/* ATTACH sends the table (read-only), the manager's doorbell and, except in the strict tier, the pool; every OPEN the
+/* ATTACH sends the table (read-only), a doorbell of the manager's and, except in the strict tier, the pool; every OPEN the
  * rings' memory and the process's doorbell; VIEW the frame buffer's memory. CUT names the rest in `allocated`. MAP, in the
  * tiers that are not cooperative, says how many pages were granted, and in the strict one sends a descriptor of each, those
  * of the others after the first one's. */

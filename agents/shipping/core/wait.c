@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -49,13 +50,20 @@ static int64_t now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+/* What was rung is heard: the descriptor is readable again when more is. */
+static int hear(const struct cs_open *e)
+{
+    struct epoll_event rung;
+    return epoll_wait(e->fd, &rung, 1, 0) < 0 ? -errno : 0;
+}
+
 /* Sleep until the manager rings this endpoint. *until is when to give up; 0 before the first sleep.
  * 0, -ETIMEDOUT, -EINTR, or -EPIPE when the manager is gone. */
 static int await(struct cs_open *e, int64_t *until)
 {
     struct pollfd fds[2] = {{.fd = e->fd, .events = POLLIN}, {.fd = cs_self.control, .events = POLLIN}};
     int64_t left = -1;
-    uint64_t rung;
+    int err;
     if (e->timeout_ms >= 0) {
         int64_t now = now_ms();
         if (*until == 0)
@@ -69,8 +77,8 @@ static int await(struct cs_open *e, int64_t *until)
         return -errno;
     if (fds[1].revents & (POLLHUP | POLLERR))
         return -EPIPE;
-    if (fds[0].revents && read(e->fd, &rung, sizeof rung) < 0 && errno != EAGAIN)
-        return -errno;
+    if (fds[0].revents && (err = hear(e)) < 0)
+        return err;
     CS_FAULT("sleep.heard");
     return ready ? 0 : -ETIMEDOUT;
 }
@@ -194,13 +202,6 @@ int cs_wait_done(struct cs_open *e, uint32_t left)
     return space < 0 ? (int)space : err;
 }
 
-/* What was rung before we ask is for what came before; what rings later must stay. */
-static int forget_ring(const struct cs_open *e)
-{
-    uint64_t rung;
-    return read(e->fd, &rung, sizeof rung) < 0 && errno != EAGAIN ? -errno : 0;
-}
-
 int cs_ready(int fd)
 {
     struct cs_open *e = cs_find(fd);
@@ -213,7 +214,8 @@ int cs_ready(int fd)
     if (e->file && (err = cs_file_ask(e, e->asked ? e->asked : CS_FILE_USUAL, 0)) < 0)
         return err;
     if (readable(e) == 0 && !at_end(e)) {
-        if ((err = forget_ring(e)) < 0)
+        /* what was rung before we ask is for what came before; what rings later must stay */
+        if ((err = hear(e)) < 0)
             return err;
         CS_FAULT("ready.forgotten");
         if (ask_for_doorbell(e))
@@ -229,7 +231,7 @@ int cs_writable(int fd)
     int err = e ? cs_wait_writable(e, 1, CS_DONTWAIT) : -EBADF;
     if (err != -EAGAIN)
         return err < 0 ? err : 1;
-    if ((err = forget_ring(e)) < 0)
+    if ((err = hear(e)) < 0)
         return err;
     CS_FAULT("writable.forgotten");
     return !ask_for_room(e, 1);

@@ -1,5 +1,5 @@
 /* Transfers between memory and files that never make the manager's loop wait: handed to the kernel (io_uring), or to a
- * few threads where the kernel has none. The manager's doorbell rings when one has finished. */
+ * few threads where the kernel has none. The doorbell, an eventfd, rings when one has finished. */
 #ifndef CS_DISK_H
 #define CS_DISK_H
 
@@ -35,8 +35,6 @@ struct cs_disk_engine {
     bool (*submit)(struct cs_disk *d);
     /* The next that has finished, or NULL. */
     struct cs_transfer *(*finished)(struct cs_disk *d);
-    /* Until one has finished. */
-    void (*wait)(struct cs_disk *d);
     void (*close)(struct cs_disk *d); /* with nothing on its way */
 };
 

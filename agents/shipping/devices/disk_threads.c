@@ -19,7 +19,7 @@ struct threads {
     int doorbell, count;
     pthread_t thread[THREADS];
     pthread_mutex_t lock; /* over all below */
-    pthread_cond_t work, news;
+    pthread_cond_t work;
     struct queue started, finished;
     bool stop;
 };
@@ -62,7 +62,6 @@ static void *serve(void *argument)
         t->result = transfer(t);
         pthread_mutex_lock(&d->lock);
         put(&d->finished, t);
-        pthread_cond_signal(&d->news);
         if (write(d->doorbell, &one, sizeof one) < 0) {
             /* full: it has been rung */
         }
@@ -96,7 +95,6 @@ static int threads_open(struct cs_disk **out, int doorbell)
     d->finished.end = &d->finished.first;
     pthread_mutex_init(&d->lock, NULL);
     pthread_cond_init(&d->work, NULL);
-    pthread_cond_init(&d->news, NULL);
     /* the process's signals are for its own threads, and SIGXFSZ for nobody: its errno value is told */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -137,15 +135,6 @@ static struct cs_transfer *threads_finished(struct cs_disk *disk)
     return t;
 }
 
-static void threads_wait(struct cs_disk *disk)
-{
-    struct threads *d = (struct threads *)disk;
-    pthread_mutex_lock(&d->lock);
-    while (!d->finished.first)
-        pthread_cond_wait(&d->news, &d->lock);
-    pthread_mutex_unlock(&d->lock);
-}
-
 const struct cs_disk_engine cs_disk_threads = {
-    "threads", threads_open, threads_start, threads_submit, threads_finished, threads_wait, threads_close,
+    "threads", threads_open, threads_start, threads_submit, threads_finished, threads_close,
 };

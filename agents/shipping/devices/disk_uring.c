@@ -106,18 +106,15 @@ static void uring_start(struct cs_disk *d, struct cs_transfer *t)
     d->flying++;
 }
 
-static bool enter(struct uring *u, uint32_t wait_for)
-{
-    long taken = syscall(__NR_io_uring_enter, u->fd, u->queued, wait_for, wait_for ? IORING_ENTER_GETEVENTS : 0, NULL, 0);
-    if (taken > 0)
-        u->queued -= (uint32_t)taken;
-    return u->queued == 0;
-}
-
 static bool uring_submit(struct cs_disk *d)
 {
     struct uring *u = (struct uring *)d;
-    return u->queued == 0 || enter(u, 0);
+    if (u->queued == 0)
+        return true;
+    long taken = syscall(__NR_io_uring_enter, u->fd, u->queued, 0, 0, NULL, 0);
+    if (taken > 0)
+        u->queued -= (uint32_t)taken;
+    return u->queued == 0;
 }
 
 static struct cs_transfer *uring_finished(struct cs_disk *d)
@@ -135,11 +132,6 @@ static struct cs_transfer *uring_finished(struct cs_disk *d)
     return t;
 }
 
-static void uring_wait(struct cs_disk *d)
-{
-    enter((struct uring *)d, 1);
-}
-
 const struct cs_disk_engine cs_disk_uring = {
-    "io_uring", uring_open, uring_start, uring_submit, uring_finished, uring_wait, uring_close,
+    "io_uring", uring_open, uring_start, uring_submit, uring_finished, uring_close,
 };

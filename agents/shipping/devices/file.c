@@ -8,11 +8,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "../core/fault.h"
+
+/* What a manager that ends gives its disks to finish: less than whoever stops it waits before killing it. */
+#define END_NS 5000000000ull
+
+enum { MOST_CLOSING = 96 }; /* files: more than can be open, and so few that disks have room for others */
 
 /* 0 if it is a regular file, open that way; else -errno. */
 static int check_file(int fd, bool writes, struct statx *file)
@@ -58,7 +64,7 @@ int cs_file_open(struct cs_manager *m, uint32_t process, const struct cs_request
     struct statx file;
     int err;
     if (given[0] < 0)
-        return -EBADF;
+        return cs_files_take(m) ? -EBADF : -ENFILE;
     if (q->file.writes > 1 || q->file.position > INT64_MAX)
         return -EINVAL;
     if ((err = check_file(given[0], q->file.writes, &file)) < 0 || (err = open_disk(m)) < 0)
@@ -74,15 +80,11 @@ int cs_file_open(struct cs_manager *m, uint32_t process, const struct cs_request
     }
     CS_FAULT("manager.file_has_rings");
     *f = (struct cs_file){
-        .next = m->files, .owner = (uint16_t)(process + 1), .fd = given[0], .direct_fd = -1, .writes = q->file.writes,
+        .next = m->files, .owner = (uint16_t)(process + 1), .fd = given[0], .direct_fd = given[1], .writes = q->file.writes,
         .position = q->file.position, .size = file.stx_size, .stopped = true, .last = &f->first};
-    given[0] = -1;
-    if (may_be_direct(given[1], f->writes, &file)) {
-        f->direct_fd = given[1];
-        given[1] = -1;
-        /* whole pages: one that the page cache has too is never written directly beside it */
-        f->align = CS_PAGE_SIZE;
-    }
+    /* whole pages: one that the page cache has too is never written directly beside it */
+    f->align = may_be_direct(given[1], f->writes, &file) ? CS_PAGE_SIZE : 0;
+    given[0] = given[1] = -1;
     m->files = f;
     CS_FAULT("manager.file_listed");
     e->file = f;
@@ -239,6 +241,7 @@ bool cs_files_pass(struct cs_manager *m)
         }
         CS_FAULT("manager.file_closed");
         *at = f->next;
+        m->files_closing--;
         free(f);
     }
     if (!m->disk->engine->submit(m->disk))
@@ -274,7 +277,28 @@ void cs_file_say(struct cs_endpoint *e, int error)
     e->announce = true;
 }
 
-void cs_file_hang_up(struct cs_endpoint *e)
+bool cs_files_take(const struct cs_manager *m)
+{
+    return m->files_closing < MOST_CLOSING;
+}
+
+void cs_files_discard(struct cs_manager *m, const int *given)
+{
+    if (given[0] < 0 && given[1] < 0)
+        return;
+    struct cs_file *f = open_disk(m) == 0 ? calloc(1, sizeof *f) : NULL;
+    if (f) {
+        *f = (struct cs_file){.next = m->files, .fd = given[0], .direct_fd = given[1], .last = &f->first};
+        m->files = f;
+        m->files_closing++;
+        return;
+    }
+    for (int i = 0; i < CS_REQUEST_FDS; i++)
+        if (given[i] >= 0)
+            close(given[i]);
+}
+
+void cs_file_hang_up(struct cs_manager *m, struct cs_endpoint *e)
 {
     /* what is being read will be thrown away, what is being written goes its way */
     for (struct cs_operation *o = e->file->first; o && !e->file->writes; o = o->next)
@@ -283,13 +307,23 @@ void cs_file_hang_up(struct cs_endpoint *e)
     CS_FAULT("manager.file_hung_up");
     e->file->owner = 0; /* another process may have its place soon */
     e->file = NULL;
+    m->files_closing++;
 }
 
-void cs_files_end(struct cs_manager *m)
+uint32_t cs_files_end(struct cs_manager *m)
 {
+    const uint64_t until_ns = cs_now_ns() + END_NS;
+    uint64_t rung, now_ns;
     if (!m->disk)
-        return;
-    while (cs_files_pass(m), m->files)
-        m->disk->engine->wait(m->disk);
+        return 0;
+    while (cs_files_pass(m), m->files) {
+        if ((now_ns = cs_now_ns()) >= until_ns)
+            return m->disk->flying;
+        struct pollfd bell = {.fd = m->doorbell, .events = POLLIN};
+        if (poll(&bell, 1, (int)((until_ns - now_ns) / 1000000) + 1) > 0 && read(m->doorbell, &rung, sizeof rung) < 0) {
+            /* it has been taken with an earlier one */
+        }
+    }
     m->disk->engine->close(m->disk);
+    return 0;
 }

@@ -23,7 +23,7 @@ struct cs_file {
     struct cs_file *next; /* of the manager's */
     uint16_t owner;
     bool writes, flying_direct;
-    int fd, direct_fd; /* both the process's; -1: no direct one */
+    int fd, direct_fd; /* both the process's; -1: it sent one only */
     uint32_t align;    /* of direct transfers; 0: there are none */
     uint64_t position; /* where the next operation begins */
     uint64_t size;     /* when it was opened: behind it there may be nothing to read ahead */

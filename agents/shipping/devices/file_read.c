@@ -97,22 +97,23 @@ static bool deliver(struct cs_manager *m, struct cs_endpoint *e)
     return worked;
 }
 
-/* A container for so many pages or as many adjacent ones as can be had. -ENOBUFS: its process has its share;
- * -EAGAIN: the others have theirs. */
+/* A container for so many pages, or for what its process's share affords, or for as many adjacent ones as can be had.
+ * -ENOBUFS: its process has its share; -EAGAIN: the others have theirs. */
 static int take_pages(struct cs_manager *m, const struct cs_file *f, uint32_t *pages)
 {
-    int err = -ENOBUFS;
+    uint32_t affordable = cs_pool_affordable(&m->pool, f->owner, f->pages);
+    if (affordable == 0)
+        return -ENOBUFS;
+    if (*pages > affordable)
+        *pages = affordable;
     for (; *pages > 0; *pages /= 2) {
         int page = -EAGAIN;
-        if (!cs_pool_affords(&m->pool, f->owner, *pages + f->pages, *pages))
-            err = -ENOBUFS;
-        else if (!cs_pool_leaves_reserve(&m->pool, *pages) || !cs_file_grants(m, f, *pages) ||
-                 (page = cs_pool_take_run(&m->pool, *pages, 0)) < 0)
-            err = -EAGAIN;
-        else
+        if (cs_pool_leaves_reserve(&m->pool, *pages) && cs_file_grants(m, f, *pages))
+            page = cs_pool_take_run(&m->pool, *pages, 0);
+        if (page >= 0)
             return page;
     }
-    return err;
+    return -EAGAIN;
 }
 
 static int read_one(struct cs_manager *m, struct cs_file *f)

@@ -13,7 +13,9 @@ void cs_reassembly_open(struct cs_reassembly *r, struct cs_pool *pool, struct cs
     r->most_pages = pool->pages / CS_REASSEMBLY_SHARE;
     for (uint32_t i = 0; i < CS_REASSEMBLIES; i++)
         r->order[i] = (uint8_t)i;
+    memset(r->whole, 0, sizeof r->whole);
     r->waiting = cs_counter_get(counters, "reassembly_backlog");
+    r->copies = cs_counter_get(counters, "fragments_duplicated");
     for (int i = 0; i < CS_REASSEMBLY_DROPS; i++) {
         char name[CS_COUNTER_NAME];
         snprintf(name, sizeof name, "drop_reassembly_%s", names[i]);
@@ -81,11 +83,31 @@ static uint32_t oldest(struct cs_reassembly *r, bool given_up)
     return n;
 }
 
-static uint32_t find(struct cs_reassembly *r, const struct cs_packet *packet, uint64_t now_ns)
+/* The place in the order of the fragment's datagram; count: it is not there. */
+static uint32_t find(struct cs_reassembly *r, const struct cs_packet *packet)
 {
     for (uint32_t n = r->count; n-- > 0;) /* it is most often the newest */
         if (nth(r, n)->source == packet->sender.ip && nth(r, n)->id == packet->id)
             return n;
+    return r->count;
+}
+
+static struct cs_reassembled *memory_of(struct cs_reassembly *r, uint32_t source, uint16_t id)
+{
+    return &r->whole[(source + id) % CS_REASSEMBLED];
+}
+
+/* Is it a part of a datagram that was whole? One that does not fit into that is of another with its identifier. */
+static bool is_late(struct cs_reassembly *r, const struct cs_packet *packet, uint64_t now_ns)
+{
+    const struct cs_reassembled *w = memory_of(r, packet->sender.ip, packet->id);
+    uint32_t to = packet->offset + packet->payload_len;
+    return now_ns < w->until_ns && w->source == packet->sender.ip && w->id == packet->id && to <= w->end &&
+           packet->more == (to != w->end);
+}
+
+static uint32_t begin(struct cs_reassembly *r, const struct cs_packet *packet, uint64_t now_ns)
+{
     if (r->count == CS_REASSEMBLIES) {
         uint32_t leaves = oldest(r, true);
         if (leaves == r->count)
@@ -145,9 +167,17 @@ static bool make_room(struct cs_reassembly *r, const struct cs_incomplete *d, ui
 uint32_t cs_reassembly_add(struct cs_reassembly *r, const struct cs_packet *packet, const struct cs_frame *f, uint64_t now_ns,
                            struct cs_part whole[CS_DATAGRAM_PARTS])
 {
-    uint32_t n = find(r, packet, now_ns), place = 0, parts = 0;
+    uint32_t n = find(r, packet), place = 0, parts = 0;
+    if (n == r->count && is_late(r, packet, now_ns)) {
+        give(r, f->part, f->parts);
+        cs_count(r->copies, 1);
+        return 0;
+    }
+    if (n == r->count)
+        n = begin(r, packet, now_ns);
     struct cs_incomplete *d = nth(r, n);
     enum fit how = d->given_up ? COPY : fit(d, packet, &place);
+    cs_count(r->copies, how == COPY && !d->given_up);
     if (how == OVERLAPS)
         give_up(r, d, CS_REASSEMBLY_OVERLAP);
     else if (how == FITS && d->parts + f->parts > CS_DATAGRAM_PARTS)
@@ -165,6 +195,7 @@ uint32_t cs_reassembly_add(struct cs_reassembly *r, const struct cs_packet *pack
         memcpy(&whole[parts], &d->part[d->piece[i].first], d->piece[i].parts * sizeof whole[0]);
     count_pages(r, -(int64_t)parts);
     CS_FAULT("manager.reassembly_whole");
+    *memory_of(r, d->source, d->id) = (struct cs_reassembled){d->source, d->end, d->id, now_ns + CS_REASSEMBLY_NS};
     forget(r, n);
     return parts;
 }

@@ -3,7 +3,8 @@
  *
  * A datagram with fragments that overlap, or that contradict each other about its end, is given up whole, and with it
  * what still comes of it (RFC 5722, RFC 3128): the only senders of such are attackers and broken ones. A fragment
- * exactly like one that is here already is a copy made by the network, and is left out.
+ * exactly like one that is here already is a copy made by the network, and is left out; so is one that is like a part
+ * of a datagram that was whole less than a second ago. Both are counted as copies, not as losses.
  *
  * RFC 1122 (3.3.2) wants a minute or two of patience, for an internet. This is one network, whose queues hold less than a
  * second; and identifiers come again after 65536 datagrams, which at today's rates are seconds, so that a rest kept for
@@ -22,6 +23,7 @@
 #define CS_REASSEMBLIES 64u
 #define CS_REASSEMBLY_NS 1000000000ull
 #define CS_REASSEMBLY_SHARE 16 /* the part of the pool that may wait here */
+#define CS_REASSEMBLED 256u    /* remembered: far fewer than there are identifiers */
 
 /* Each counts datagrams, once. */
 enum cs_reassembly_drop {
@@ -51,13 +53,23 @@ struct cs_incomplete {
     struct cs_part part[CS_DATAGRAM_PARTS];   /* as they came */
 };
 
+/* A datagram that was whole. Its sender, who numbers in order, has this slot for another long before it uses the same
+ * identifier again. */
+struct cs_reassembled {
+    uint32_t source, end;
+    uint16_t id;
+    uint64_t until_ns; /* 0: none was */
+};
+
 struct cs_reassembly {
     struct cs_pool *pool;
     uint32_t pages, most_pages;
     uint32_t count;
     uint8_t order[CS_REASSEMBLIES]; /* the first `count` are in use, the oldest first; then the others */
     struct cs_incomplete datagram[CS_REASSEMBLIES];
+    struct cs_reassembled whole[CS_REASSEMBLED];
     cs_counter *drops[CS_REASSEMBLY_DROPS], *waiting; /* pages, of all interfaces */
+    cs_counter *copies;                               /* fragments */
 };
 
 void cs_reassembly_open(struct cs_reassembly *r, struct cs_pool *pool, struct cs_counters *counters);

@@ -10,6 +10,11 @@ def test_file(workshop: Workshop, test: str) -> None:
     run(workshop.build("test_file", [*CORE, *NET], MEMORY, "fake_wire"), test)
 
 
+@pytest.mark.parametrize("test", behaviours("test_served_files"))
+def test_served_files(workshop: Workshop, test: str) -> None:
+    run(workshop.build("test_served_files", [*CORE, *NET], MEMORY, "fake_wire"), test)
+
+
 @pytest.mark.parametrize("test", behaviours("test_file_errors"))
 def test_file_errors(workshop: Workshop, test: str) -> None:
     options = [*MEMORY, "-Wl,--wrap=preadv,--wrap=pwritev"]

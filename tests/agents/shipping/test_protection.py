@@ -24,6 +24,7 @@ BEGIN, END = "<!-- written by tests/agents/shipping/test_protection.py -->", "<!
 TIERS = ("cooperative", "write-revoked", "strict")
 PROGRAMS = {
     "hostile_memory": "pages that it gave away, or never had",
+    "hostile_kernel": "pages that the kernel may keep for it",
     "hostile_protocol": "what it shares with others",
 }
 OUTCOMES = {0: "prevented", 10: "detected", 11: "possible"}
@@ -51,6 +52,9 @@ PROMISED = {
         "keep_it_in_a_pipe_by_its_descriptor",
         "keep_it_by_O_PATH",
         "keep_it_registered_with_io_uring",
+        "keep_it_in_a_socket_by_MSG_ZEROCOPY",
+        "keep_it_under_way_by_a_ring_of_io_uring_that_it_had",
+        "keep_it_under_way_by_io_submit",
         "ask_to_map_what_it_gave_away",
         "ask_to_map_what_it_never_owned",
         "attach_once_more",
@@ -84,6 +88,8 @@ def words(attempt: str) -> str:
         .replace("io uring", "`io_uring`")
         .replace("O PATH", "`O_PATH`")
         .replace("open tree", "`open_tree`")
+        .replace("io submit", "`io_submit`")
+        .replace("MSG ZEROCOPY", "`MSG_ZEROCOPY`")
     )
 
 

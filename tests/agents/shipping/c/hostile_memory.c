@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include "hostile.h"
 
-#include <linux/io_uring.h>
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
 #include <sys/ptrace.h>
@@ -238,79 +237,6 @@ TEST(keep_it_by_O_PATH)
     hold_by(O_PATH);
 }
 
-TEST(keep_it_in_a_pipe_by_its_descriptor)
-{
-    int pipes[2];
-    uint8_t bytes[LOOK] = {0};
-    start_host_and_victim();
-    own_one();
-    bool cooperative = host.protection == CS_COOPERATIVE;
-    int fd = a_descriptor();
-    loff_t off = cooperative ? (loff_t)cs_cid_page((uint32_t)our.cid) * CS_PAGE_SIZE : 0;
-    CHECK_EQ(pipe(pipes), 0);
-    bool held = splice(fd, &off, pipes[1], NULL, LOOK, 0) == LOOK;
-    if (!cooperative)
-        close(fd);
-    bool got = give_it();
-    end_with(got, held && read(pipes[0], bytes, LOOK) == LOOK && are_theirs(bytes));
-}
-
-/* One who is not attached, so that nothing keeps it from doing so; it needs a descriptor. */
-TEST(keep_it_in_a_pipe_of_an_accomplice)
-{
-    int pipes[2], way[2];
-    uint8_t bytes[LOOK] = {0};
-    start_host_and_victim();
-    CHECK(pipe(pipes) == 0 && socketpair(AF_UNIX, SOCK_SEQPACKET, 0, way) == 0);
-    pid_t pid = child();
-    if (pid == 0) {
-        loff_t off;
-        int fd;
-        CHECK_EQ(cs_message_receive(way[1], &off, sizeof off, &fd, 1), sizeof off);
-        char held = splice(fd, &off, pipes[1], NULL, LOOK, 0) == LOOK ? 'y' : 'n';
-        close(fd);
-        CHECK_EQ(write(way[1], &held, 1), 1);
-        pause();
-    }
-    own_one();
-    bool cooperative = host.protection == CS_COOPERATIVE;
-    loff_t off = cooperative ? (loff_t)cs_cid_page((uint32_t)our.cid) * CS_PAGE_SIZE : 0;
-    int fd = a_descriptor();
-    char held = 'n';
-    if (fd >= 0) {
-        CHECK(cs_message_send(way[0], &off, sizeof off, &fd, 1));
-        CHECK_EQ(read(way[0], &held, 1), 1);
-        if (!cooperative)
-            close(fd);
-    }
-    bool got = give_it();
-    kill(pid, SIGKILL);
-    end_with(got, held == 'y' && read(pipes[0], bytes, LOOK) == LOOK && are_theirs(bytes));
-}
-
-static void hold_in_a_pipe(void)
-{
-    int pipes[2];
-    uint8_t bytes[LOOK] = {0};
-    own_one();
-    CHECK_EQ(pipe(pipes), 0);
-    struct iovec page = {our.addr, LOOK};
-    bool held = vmsplice(pipes[1], &page, 1, 0) == LOOK, got = give_it();
-    end_with(got, held && read(pipes[0], bytes, LOOK) == LOOK && are_theirs(bytes));
-}
-
-TEST(keep_it_in_a_pipe)
-{
-    start_host_and_victim();
-    hold_in_a_pipe();
-}
-
-TEST(keep_it_in_a_pipe_unshielded)
-{
-    escape_the_shield();
-    hold_in_a_pipe();
-}
-
 TEST(keep_it_by_O_PATH_unshielded)
 {
     escape_the_shield();
@@ -327,16 +253,4 @@ TEST(keep_it_through_a_child_unshielded)
 {
     escape_the_shield();
     hold_in_a_child();
-}
-
-/* Pages that are registered with io_uring stay within its reach: only whether they can be is asked here. */
-TEST(keep_it_registered_with_io_uring)
-{
-    start_host_and_victim();
-    own_one();
-    struct io_uring_params how = {0};
-    struct iovec page = {our.addr, CS_PAGE_SIZE};
-    int ring = (int)syscall(SYS_io_uring_setup, 4, &how);
-    bool held = ring >= 0 && syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, &page, 1) == 0;
-    end_with(give_it(), held);
 }

@@ -276,6 +276,62 @@ TEST(hold_10000_descriptors)
     end_with(give_it(), false);
 }
 
+/* A write to it waits from now on, if its flags are shared. */
+static void fill_and_block(int doorbell)
+{
+    const uint64_t full = UINT64_MAX - 1;
+    uint64_t rung;
+    int flags = fcntl(doorbell, F_GETFL);
+    CHECK_EQ(fcntl(doorbell, F_SETFL, flags | O_NONBLOCK), 0);
+    CHECK(read(doorbell, &rung, sizeof rung) == sizeof rung || errno == EAGAIN || errno == EINVAL);
+    CHECK(write(doorbell, &full, sizeof full) == sizeof full || errno == EINVAL);
+    CHECK_EQ(fcntl(doorbell, F_SETFL, flags & ~O_NONBLOCK), 0);
+}
+
+TEST(stop_the_manager_by_its_own_doorbell)
+{
+    attached();
+    struct cs_open *e = cs_find(our.fd);
+    fill_and_block(our.fd);
+    cs_ring_wait(&e->rx); /* the manager is to ring for whatever it does */
+    cs_ring_crowd(&e->tx);
+    end_with(give_it(), false);
+}
+
+static void ring_when_told(int told, int said)
+{
+    char word;
+    CHECK_EQ(cs_attach(host.socket), 0);
+    CHECK_EQ(write(said, "r", 1), 1);
+    CHECK_EQ(read(told, &word, 1), 1);
+    cs_ring_manager();
+    CHECK_EQ(write(said, "d", 1), 1);
+    pause();
+}
+
+/* While the manager does not run. */
+TEST(hold_up_another_by_the_manager_s_doorbell)
+{
+    int orders[2], words[2], status;
+    char word;
+    start_host_and_victim();
+    CHECK(pipe(orders) == 0 && pipe(words) == 0);
+    pid_t third = child();
+    if (third == 0)
+        ring_when_told(orders[0], words[1]);
+    CHECK_EQ(read(words[0], &word, 1), 1);
+    own_one();
+    CHECK_EQ(kill(host.manager, SIGSTOP), 0);
+    CHECK_EQ(waitpid(host.manager, &status, WUNTRACED), host.manager);
+    fill_and_block(cs_self.doorbell);
+    CHECK_EQ(write(orders[1], "!", 1), 1);
+    struct pollfd rung = {.fd = words[0], .events = POLLIN};
+    bool held_up = poll(&rung, 1, SOON_MS) == 0;
+    end_of(third);
+    CHECK_EQ(kill(host.manager, SIGCONT), 0);
+    end_with(give_it(), held_up);
+}
+
 /* A process that was stopped in the middle of giving. */
 static void give_and_stop(void)
 {

@@ -59,8 +59,7 @@ static inline void station_say_in_fragments(const uint8_t *datagram, uint32_t by
     }
     for (uint32_t i = 0; i < count; i++) {
         uint32_t from = order[i] * piece, to = from + piece < bytes ? from + piece : bytes;
-        /* twice, sometimes; but not the last: it would begin a datagram that never ends */
-        for (uint32_t times = i + 1 < count && below(4) == 0 ? 2 : 1; times > 0; times--) {
+        for (uint32_t times = below(4) == 0 ? 2 : 1; times > 0; times--) { /* twice, sometimes */
             uint32_t len = frame_fragment(frame, frame_them.ip, id, from, to < bytes, datagram + from, to - from);
             send(host.wire, frame, len, MSG_DONTWAIT | MSG_NOSIGNAL);
         }

@@ -303,3 +303,23 @@ TEST(a_sparse_file_of_gigabytes_is_copied_at_its_far_end_too)
     check_no_leak();
     host_end();
 }
+
+/* A process may have three quarters of what is free, and what it has counts. */
+TEST(the_last_container_is_as_long_as_the_share_affords)
+{
+    enum { LONG = 16, WHOLE = 62, LAST = 6 };
+    host_start();
+    file_make("source", 2 * WHOLE * LONG * CS_PAGE_SIZE);
+    int share = 3 * (int)counted("containers_free") / 4, fd = file_reader("source", SOON_MS), cid, len, err, sum = 0, shorter = 0;
+    struct cs_args args = {.cids = &cid, .lens = &len};
+    CHECK(cs_alloc((share - WHOLE * LONG - LAST) * CS_PAGE_SIZE, NULL, 0) > 0);
+    while ((err = cs_read(fd, LONG * CS_PAGE_SIZE, 1, &args, 0)) == 1) {
+        sum += len;
+        shorter += len < LONG * CS_PAGE_SIZE;
+    }
+    CHECK_EQ(err, -ENOBUFS);
+    CHECK_EQ(sum, (WHOLE * LONG + LAST) * CS_PAGE_SIZE);
+    CHECK_EQ(shorter, 1);
+    check_no_leak();
+    host_end();
+}

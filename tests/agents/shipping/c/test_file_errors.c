@@ -264,6 +264,23 @@ TEST(pages_that_a_disk_holds_are_nobodys_until_it_lets_go)
     host_end();
 }
 
+TEST(a_manager_whose_disk_hangs_ends_all_the_same_and_says_so)
+{
+    host_start_hanging();
+    file_make("source", 1 << 20);
+    int fd = file_reader("source", 0), cid, status = 0;
+    struct cs_args args = {.cids = &cid};
+    CHECK_EQ(cs_read(fd, CS_PAGE_SIZE, 1, &args, 0), -ETIMEDOUT);
+    WITHIN(SOON_MS, counted("containers_receiving") > 2 * HOST_QUEUE);
+    CHECK_EQ(kill(host.manager, SIGTERM), 0);
+    WITHIN(SOON_MS, waitpid(host.manager, &status, WNOHANG) == host.manager);
+    CHECK(WIFEXITED(status));
+    CHECK_EQ(WEXITSTATUS(status), HOST_LEFT);
+    CHECK_EQ(cs_close(fd), -EPIPE);
+    cs_detach();
+    CHECK_EQ(rmdir(host.directory), 0); /* its socket is gone */
+}
+
 static void copy_for_ever(void)
 {
     if (fork() > 0)

@@ -46,9 +46,11 @@ static int filled(int len, uint8_t **addr)
     return cid;
 }
 
+static uint32_t dma; /* of the screen */
+
 static int screen(void)
 {
-    struct cs_framebuffer geometry = {.width = WIDTH, .height = HEIGHT, .bits = 8};
+    struct cs_framebuffer geometry = {.width = WIDTH, .height = HEIGHT, .bits = 8, .dma = dma};
     int fd = cs_open_framebuffer("screen", SOON_MS);
     CHECK(fd >= 0);
     CHECK_EQ(cs_ioctl(fd, CS_SET_FRAMEBUFFER, &geometry), 0);
@@ -101,6 +103,12 @@ static const uint8_t *through_framebuffer(int cid, int len)
     return shown();
 }
 
+static const uint8_t *through_dma(int cid, int len)
+{
+    dma = 1;
+    return through_framebuffer(cid, len);
+}
+
 typedef const uint8_t *device(int cid, int len);
 
 static void given(device *through, int len)
@@ -118,6 +126,27 @@ TEST(a_datagram_that_was_sent_is_out_of_reach) { given(through_udp, CS_PAGE_SIZE
 TEST(a_datagram_that_was_sent_in_fragments_is_out_of_reach) { given(through_udp, LARGE); }
 TEST(what_was_written_to_a_file_is_out_of_reach) { given(through_file, LARGE); }
 TEST(what_was_drawn_is_out_of_reach_until_asked_for) { given(through_framebuffer, FRAME); }
+TEST(what_a_device_has_fetched_is_out_of_reach_until_asked_for) { given(through_dma, FRAME); }
+
+/* No CPU copies it: the picture is in the pages that were given. */
+TEST(what_a_device_shows_is_out_of_reach)
+{
+    uint8_t *addr;
+    int len = FRAME;
+    prepare();
+    host_start();
+    dma = 1;
+    int fd = screen(), cid = filled(FRAME, &addr);
+    CHECK_EQ(cs_write(fd, 1, &cid, NULL, &len, 0), 0);
+    CHECK_EQ(cs_ioctl(fd, CS_DRAIN, NULL), 0);
+    CHECK_EQ(counted("containers_sending"), 1);
+    check_out_of_reach(addr, FRAME);
+    CHECK_EQ(counted("containers_sending"), 1);
+    const uint8_t *picture = shown();
+    for (int i = 0; i < FRAME; i++)
+        CHECK_EQ(picture[i], tier() == CS_COOPERATIVE && i % CS_PAGE_SIZE == 0 ? OURS + 1 : MINE);
+    host_end();
+}
 
 /* What its owner never looked at, and nobody wrote: somebody else's secrets. */
 static void unseen(device *through, int len)
@@ -137,14 +166,16 @@ TEST(nothing_unseen_leaves_in_a_datagram) { unseen(through_udp, CS_PAGE_SIZE); }
 TEST(nothing_unseen_leaves_in_fragments) { unseen(through_udp, LARGE); }
 TEST(nothing_unseen_gets_into_a_file) { unseen(through_file, LARGE); }
 TEST(nothing_unseen_is_drawn) { unseen(through_framebuffer, FRAME); }
+TEST(nothing_unseen_is_fetched_by_a_device) { unseen(through_dma, FRAME); }
 
 static void strict_gets_nothing(device *through, int cid, int len)
 {
-    if (through == through_framebuffer) {
+    if (through == through_framebuffer || through == through_dma) {
+        dma = through == through_dma;
         int fd = screen();
         CHECK_EQ(cs_write(fd, 1, &cid, NULL, &len, 0), 0);
         CHECK_EQ(cs_ioctl(fd, CS_DRAIN, NULL), 0);
-        CHECK_EQ(counted("framebuffer_bytes"), 0);
+        CHECK_EQ(counted("framebuffer_bytes") + counted("containers_sending"), 0);
     } else if (through == through_file) {
         int fd = file_writer("guarded");
         CHECK_EQ(cs_write(fd, 1, &cid, NULL, &len, 0), 0);
@@ -181,6 +212,7 @@ static void held(device *through, int len)
 TEST(no_datagram_leaves_that_somebody_holds_on_to) { held(through_udp, LARGE); }
 TEST(no_file_gets_what_somebody_holds_on_to) { held(through_file, LARGE); }
 TEST(nothing_is_drawn_that_somebody_holds_on_to) { held(through_framebuffer, FRAME); }
+TEST(nothing_is_kept_by_a_device_that_somebody_holds_on_to) { held(through_dma, FRAME); }
 
 /* The containers of one message show nothing but its bytes; how many those are. */
 static int only_the_message_shows(int fd)
@@ -234,14 +266,14 @@ TEST(a_file_shows_nothing_but_its_bytes)
     host_end();
 }
 
-TEST(what_a_frame_buffer_gives_back_can_be_used_again)
+static void used_again(device *through)
 {
     uint8_t *addr;
     void *again;
     prepare();
     host_start();
     int cid = filled(FRAME, &addr);
-    through_framebuffer(cid, FRAME);
+    through(cid, FRAME);
     CHECK_EQ(counted("containers_owned"), 1);
     CHECK_EQ(poke(addr), tier() == CS_COOPERATIVE); /* ours, but we have not asked for it */
     CHECK(cs_alloc(FRAME, &again, CS_MAPNOW) > 0);
@@ -249,6 +281,9 @@ TEST(what_a_frame_buffer_gives_back_can_be_used_again)
     CHECK_EQ(counted("containers_owned"), 1); /* it is that one */
     host_end();
 }
+
+TEST(what_a_frame_buffer_gives_back_can_be_used_again) { used_again(through_framebuffer); }
+TEST(what_a_device_gives_back_can_be_used_again) { used_again(through_dma); }
 
 /* Writes one container, gets it back through the channel, and writes it again. */
 static void write_twice(void)

@@ -157,6 +157,54 @@ TEST(every_sequence_of_fragments_ends_as_the_rules_say)
     finish();
 }
 
+static void add_copies(uint16_t id, uint32_t copies)
+{
+    uint64_t before = cs_count_value(list.copies);
+    CHECK_EQ(add(id, 0, 8, true), 0);
+    CHECK_EQ(add(id, 8, 16, false), 0);
+    CHECK_EQ(add(id, 0, 16, false), 0); /* cut up in another way by another router */
+    CHECK_EQ(cs_count_value(list.copies) - before, copies);
+}
+
+TEST(what_still_comes_of_a_datagram_that_was_whole_is_a_copy)
+{
+    start();
+    CHECK_EQ(add(1, 0, 8, true), 0);
+    CHECK_EQ(add(1, 0, 8, true), 0); /* so is this one */
+    CHECK_EQ(cs_count_value(list.copies), 1);
+    take_whole(add(1, 8, 16, false), 16);
+    add_copies(1, 3);
+    now += CS_REASSEMBLY_NS - 1;
+    add_copies(1, 3);
+    CHECK_EQ(list.count, 0);
+    now++; /* from now on nobody remembers */
+    CHECK_EQ(add(1, 8, 16, false), 0);
+    CHECK_EQ(list.count, 1);
+    expire_all();
+    CHECK_EQ(dropped(CS_REASSEMBLY_TIMEOUT), 1);
+    finish();
+}
+
+TEST(an_identifier_that_comes_again_is_not_taken_for_a_copy)
+{
+    start();
+    CHECK_EQ(add(1, 0, 8, true), 0);
+    take_whole(add(1, 8, 16, false), 16);
+    CHECK_EQ(add_parts(2, 1, 0, 8, true, 1), 0); /* somebody else's */
+    take_whole(add_parts(2, 1, 8, 16, false, 1), 16);
+    CHECK_EQ(add(1, 16, 24, false), 0); /* longer than that one was */
+    CHECK_EQ(add(1, 0, 8, true), 0);
+    take_whole(add(1, 8, 16, true), 24);
+    for (uint16_t id = 2; id <= 1 + CS_REASSEMBLED; id++) { /* its sender goes on */
+        CHECK_EQ(add(id, 0, 8, true), 0);
+        take_whole(add(id, 8, 16, false), 16);
+    }
+    CHECK_EQ(add(1, 0, 8, true), 0);
+    take_whole(add(1, 8, 24, false), 24);
+    CHECK_EQ(cs_count_value(list.copies), 0);
+    finish();
+}
+
 TEST(senders_and_datagrams_are_told_apart)
 {
     start();
