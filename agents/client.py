@@ -143,7 +143,9 @@ class Machine(Protocol):
         ...
 
     async def start(self, lab: str, host: str, spec: Mapping[str, Any]) -> str:
-        """Starts {"workload", "system", "params"}; returns its id once it said that it is ready."""
+        """Starts {"workload", "system", "params", "sample_s"}; returns its id once it said that it is ready.
+
+        With `sample_s` (seconds, not null) its final state has a "series" of its counters."""
         ...
 
     async def workloads(self, lab: str, host: str, over_s: float = 0.0) -> list[Json]:
@@ -157,7 +159,8 @@ class Machine(Protocol):
         """A workload's state; waits up to `wait_s` (at most 30 s) for it to end, without polling it.
 
         {"id", "workload", "system", "pid", "state": "running" | "done" | "failed", "message",
-        "params": {...}, "counters": {name: int}, "result": {...} | None, "manager": its state | None}
+        "params": {...}, "counters": {name: int}, "result": {...} | None, "manager": its state | None,
+        "series": {"interval_s", "t_ns": [int], "counters": {name: [int]}} | None}
         """
         ...
 

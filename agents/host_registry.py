@@ -83,10 +83,10 @@ class Workloads:
             async with self._manager_lock:
                 manager = await self._running_manager(params)
                 params["manager_socket"] = str(self._manager_socket)
-                workload = self._launch(spec.workload, spec.system)
+                workload = self._launch(spec.workload, spec.system, spec.sample_s)
                 workload.manager = manager
         else:
-            workload = self._launch(spec.workload, spec.system)
+            workload = self._launch(spec.workload, spec.system, spec.sample_s)
         try:
             await workload.begin(params, self._place)
         except BaseException:
@@ -196,9 +196,10 @@ class Workloads:
             raise
         return manager
 
-    def _launch(self, workload: str, system: str) -> Workload:
+    def _launch(self, workload: str, system: str, sample_s: float | None = None) -> Workload:
         workload_id = f"{workload}-{self._life}-{next(self._numbers)}"
-        launched = Workload(workload_id, workload, system, self._setup.workload_command, self._ended)
+        command = self._setup.workload_command
+        launched = Workload(workload_id, workload, system, command, self._ended, sample_s)
         self._all[workload_id] = launched
         return launched
 

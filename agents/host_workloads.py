@@ -15,6 +15,7 @@ from typing import Any, Literal
 from agents.errors import Problem
 from agents.processes import Child, Lines, ending, tail_of
 from agents.requests import MAX_SIZE, Change
+from agents.sampler import Sampler
 from agents.shipping import counters
 from topologies.cgroups import CgroupError
 
@@ -32,7 +33,8 @@ class Workload:
     """A workload process, started at once. `on_end` runs when the process has ended and is reaped.
 
     States: `starting` until it says ready, `running`, then `done` (it gave its result) or `failed`
-    (`message` says why). Its counters stay readable after its end.
+    (`message` says why). Its counters stay readable after its end. With `sample_s`, they are sampled as
+    often while it runs.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Workload:
         system: str,
         command: Sequence[str],
         on_end: Callable[[Workload], None] | None = None,
+        sample_s: float | None = None,
     ) -> None:
         self.id = workload_id
         self.workload = workload
@@ -54,6 +57,7 @@ class Workload:
         self.ended = False
         self._last_counters: dict[str, int] = {}
         self._on_end = on_end
+        self._sampler = None if sample_s is None else Sampler(sample_s, self.counters)
         self._changed = asyncio.Event()
         self._stopping = False
         self._refused = False
@@ -124,6 +128,11 @@ class Workload:
             return dict(self._last_counters)
         return counters.read(self._counters_fd)
 
+    @property
+    def samples(self) -> dict[str, Any] | None:
+        """The series of its counters so far; None when it is not sampled."""
+        return None if self._sampler is None else self._sampler.series()
+
     def describe(self) -> dict[str, Any]:
         """Its state as clients get it."""
         return {
@@ -137,6 +146,8 @@ class Workload:
             "counters": self.counters(),
             "result": self.result,
             "manager": self.manager.describe() if self.manager is not None else None,
+            # Of a running one it would be sent with every look.
+            "series": None if self.active else self.samples,
         }
 
     def tell(self, command: dict[str, Any]) -> None:
@@ -229,6 +240,10 @@ class Workload:
             return
         self.state = state
         self._changed.set()
+        if self._sampler is not None:
+            self._sampler.stop()
+            if self.active:
+                self._sampler.start()
         if not self.active and not self.ended:
             # A process whose work is over has nothing to stay for.
             self._child.close_input()

@@ -34,11 +34,15 @@ class _Request(BaseModel):
 
 
 class WorkloadSpec(_Request):
-    """A workload to start. `params` are the workload's own, which it checks itself."""
+    """A workload to start. `params` are the workload's own, which it checks itself.
+
+    `sample_s`: how often its counters are written down, for the series in its final state.
+    """
 
     workload: Word
     system: Word = "linux"
     params: dict[str, Any] = Field(default_factory=dict)
+    sample_s: Annotated[float, Field(ge=0.05, le=60, allow_inf_nan=False)] | None = None
 
     @field_validator("workload")
     @classmethod

@@ -2,7 +2,8 @@
 
 One connection, used by one thread only, with a rollback journal: the SQLite in use has a known fault in
 its write-ahead log with several connections. What is measured lives in `runs/<id>/`; the index only says
-which runs there are and how they ended.
+which runs there are and how they ended, as `run.json` in each directory does: written first, and what the
+index is made from again where the two differ.
 """
 
 import asyncio
@@ -12,24 +13,33 @@ import secrets
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
+
+from orchestrator import rundir
 
 T = TypeVar("T")
 
 ENDED = ("done", "invalid", "failed", "cancelled")
 CAN_GO_ON = ("paused", "interrupted", "failed", "cancelled")
 """States of runs that have stopped without a result."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
     id TEXT PRIMARY KEY, experiment TEXT NOT NULL, lab TEXT, options TEXT NOT NULL,
     state TEXT NOT NULL, message TEXT NOT NULL, verdict TEXT,
-    created TEXT NOT NULL, started TEXT, finished TEXT
+    created TEXT NOT NULL, started TEXT, finished TEXT, imported TEXT
 ) STRICT
 """
+OLDER = {1: "ALTER TABLE runs ADD COLUMN imported TEXT"}
+"""What makes an index of each older version one of the next."""
+AS_JSON = ("options", "imported")
+"""The columns that hold JSON."""
+UNDER_WAY = ("queued", "running")
+"""States that a run has only while an orchestrator lives."""
+INTERRUPTED = "interrupted: the orchestrator died"
 
 
 class StoreError(Exception):
@@ -42,7 +52,10 @@ class StoreFull(StoreError):
 
 @dataclass(frozen=True)
 class Run:
-    """One execution of an experiment. Times are UTC, ISO 8601. `lab` is None until one is chosen."""
+    """One execution of an experiment. Times are UTC, ISO 8601. `lab` is None until one is chosen.
+
+    `imported` says where a run was done that was not done here (archive.Origin), and when it came.
+    """
 
     id: str
     experiment: str
@@ -54,11 +67,15 @@ class Run:
     created: str = ""
     started: str | None = None
     finished: str | None = None
+    imported: dict[str, Any] | None = None
 
     @property
     def ended(self) -> bool:
         """True once the state will not change any more, unless it is told to go on."""
         return self.state in ENDED
+
+
+FIELDS = frozenset(one.name for one in fields(Run))
 
 
 def now() -> str:
@@ -80,6 +97,8 @@ class Store:
         self._database: sqlite3.Connection | None = None
         # The latest truth about runs whose row could not be written (disk full); retried with every write.
         self._unwritten: dict[str, Run] = {}
+        # Held by whoever imports: two of the same run must not meet.
+        self.importing = asyncio.Lock()
 
     @classmethod
     async def open(cls, state: Path) -> "Store":
@@ -106,16 +125,26 @@ class Store:
         run = replace(run, created=now())
 
         def work(database: sqlite3.Connection) -> None:
-            directory = self.directory(run.id)
-            directory.mkdir(parents=True)
-            try:
-                self._write(database, run)
-            except BaseException:
-                directory.rmdir()
-                raise
+            rundir.create(self.state / "runs", run.id, asdict(run))
+            self._insert(database, run)
 
         await self._do(work)
         return run
+
+    async def adopt(self, run: Run, stage: Path) -> None:
+        """Store a run that was done elsewhere, with its files in `stage`; both or neither. Raises
+        FileExistsError where there is such a run."""
+
+        def work(database: sqlite3.Connection) -> None:
+            rundir.write(stage, asdict(run))
+            rundir.publish(stage, self.directory(run.id))
+            self._insert(database, run)
+
+        await self._do(work)
+
+    def stage(self, run_id: str) -> Path:
+        """An empty directory, for `adopt`; whoever takes it discards what was not adopted. Raises OSError."""
+        return rundir.staged(self.state / "runs", run_id)
 
     async def update(self, run: Run) -> None:
         """Store the new state of a run. After StoreFull the change is kept in memory and tried again."""
@@ -152,8 +181,10 @@ class Store:
         def guarded() -> T:
             try:
                 return work(self._connection())
+            except FileExistsError:
+                raise
             except (sqlite3.Error, OSError) as error:
-                raise _explain(error, self.state) from error
+                raise explain(error, self.state) from error
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
 
@@ -164,22 +195,57 @@ class Store:
 
     def _open(self, database: sqlite3.Connection) -> None:
         found = database.execute("PRAGMA user_version").fetchone()[0]
-        if found not in (0, SCHEMA_VERSION):
+        if not 0 <= found <= SCHEMA_VERSION:
             raise StoreError(
                 f"the index in {self.state} has version {found}, this program writes {SCHEMA_VERSION}"
             )
         with database:
+            database.execute("BEGIN IMMEDIATE")
             database.execute(SCHEMA)
+            for version in range(found or SCHEMA_VERSION, SCHEMA_VERSION):
+                database.execute(OLDER[version])
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            database.execute(
-                "UPDATE runs SET state = 'interrupted', message = 'interrupted: the orchestrator died', "
-                "finished = ? WHERE state IN ('queued', 'running')",
-                (now(),),
-            )
+        rundir.sweep(self.state / "runs")
+        self._agree(database)
+
+    def _agree(self, database: sqlite3.Connection) -> None:
+        """Make the index and the directories say the same, whenever whoever wrote them was killed."""
+        known = {row["id"]: _run(row) for row in database.execute("SELECT * FROM runs")}
+        for name in rundir.names(self.state / "runs"):
+            run = known.get(name)
+            if run is not None and run.state not in UNDER_WAY:
+                continue
+            said = _said(self.directory(name))
+            if said is None or said.id != name:
+                continue
+            if run is None and rundir.is_new(self.directory(name)):
+                rundir.discard(self.directory(name))  # nobody was told of it
+            elif run is None or said.state not in UNDER_WAY:
+                known[name] = said
+                self._upsert(database, said)
+        for run in known.values():
+            if run.state in UNDER_WAY:
+                stopped = replace(run, state="interrupted", message=INTERRUPTED, finished=now())
+                self._write(database, stopped)
+
+    def _insert(self, database: sqlite3.Connection, run: Run) -> None:
+        """The row of a run whose directory is there; without the one the other goes too."""
+        try:
+            self._upsert(database, run)
+        except BaseException:
+            rundir.discard(self.directory(run.id))
+            raise
+
+    def _write(self, database: sqlite3.Connection, run: Run) -> None:
+        """What has become of a run. Somebody may have removed its directory."""
+        if self.directory(run.id).is_dir():
+            rundir.write(self.directory(run.id), asdict(run))
+        self._upsert(database, run)
 
     @staticmethod
-    def _write(database: sqlite3.Connection, run: Run) -> None:
-        values = asdict(run) | {"options": json.dumps(run.options)}
+    def _upsert(database: sqlite3.Connection, run: Run) -> None:
+        values = asdict(run)
+        values |= {name: json.dumps(values[name]) for name in AS_JSON if values[name] is not None}
         names = ", ".join(values)
         with database:
             # An upsert and not REPLACE, which would give the row a new place in the order.
@@ -214,15 +280,33 @@ def read_runs(state: Path, limit: int = 100) -> list[Run]:
         finally:
             database.close()
     except (sqlite3.Error, OSError) as error:
-        raise _explain(error, state) from error
+        raise explain(error, state) from error
 
 
 def _run(row: sqlite3.Row) -> Run:
-    values = dict(row)
-    return Run(**values | {"options": json.loads(values["options"])})
+    values = {name: row[name] for name in row.keys() if name in FIELDS}  # noqa: SIM118 (a Row is no dict)
+    return Run(**values | {name: json.loads(values[name]) for name in AS_JSON if values.get(name)})
 
 
-def _explain(error: sqlite3.Error | OSError, state: Path) -> StoreError:
+def _said(directory: Path) -> Run | None:
+    """What a directory says of its run; None where that makes none: somebody may have edited it."""
+    found = rundir.read(directory) or {}
+    values = {name: value for name, value in found.items() if name in FIELDS}
+    texts = [values.get(name) for name in FIELDS - set(AS_JSON)]
+    needed = [values.get(name) for name in ("id", "experiment", "state", "message", "created")]
+    options, imported = values.get("options"), values.get("imported")
+    if (
+        not all(one is None or isinstance(one, str) for one in texts)
+        or any(one is None for one in needed)
+        or not isinstance(options, dict)
+        or not isinstance(imported, dict | None)
+    ):
+        return None
+    return Run(**values)
+
+
+def explain(error: sqlite3.Error | OSError, state: Path) -> StoreError:
+    """The system's error in the store's words."""
     full = (
         error.errno in (errno.ENOSPC, errno.EDQUOT)
         if isinstance(error, OSError)

@@ -33,7 +33,7 @@ Errors are <code>application/problem+json</code> with the field at fault. Long w
 def _row(route: Route) -> str:
     answers = ", ".join(f"{status} {_shape(shape)}".strip() for status, shape in route.replies.items())
     problems = ", ".join(str(status) for status in route.problems)
-    body = f"<code>{route.body.__name__}</code>" if route.body else ""
+    body = f"<code>{_shape(route.body)}</code>" if route.body else ""
     return (
         f"<tr><td><code>{route.method} {escape(route.path)}</code></td><td>{escape(route.summary)}</td>"
         f"<td>{body}</td><td>{escape(answers)}{'; problems ' + problems if problems else ''}</td></tr>"
@@ -43,6 +43,8 @@ def _row(route: Route) -> str:
 def _shape(shape: object) -> str:
     if isinstance(shape, Media):
         return shape.content_type
+    if isinstance(shape, tuple):
+        return " or ".join(map(_shape, shape))
     if isinstance(shape, list):
         return f"[{shape[0].__name__}]"
     return getattr(shape, "__name__", "")

@@ -180,8 +180,19 @@ class Progress(Model):
     seconds_left: float | None = None
 
 
+class ImportView(Model):
+    """Where a run was done that came as a file: on which machine, when that exported it, with which version;
+    and when it came."""
+
+    machine: str
+    exported: str
+    version: str
+    imported: str
+
+
 class RunView(Model):
-    """A run. `verdict` is there once it is done; `directory` holds its files."""
+    """A run. `verdict` is there once it is done; `directory` holds its files; `imported` is null for a run
+    that was done here."""
 
     id: str
     experiment: str
@@ -195,6 +206,7 @@ class RunView(Model):
     finished: str | None
     progress: Progress | None
     directory: str
+    imported: ImportView | None
 
 
 class RunList(Model):

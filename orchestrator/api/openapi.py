@@ -8,9 +8,23 @@ from pydantic.json_schema import models_json_schema
 
 from orchestrator import VERSION
 from orchestrator.api.models import NAME_PATTERN, RUN_PATTERN, ProblemView
-from orchestrator.api.routing import Media, Route
+from orchestrator.api.routing import Media, Route, Shape
 
 ALWAYS = (403, 421, 500)
+PROBLEMS = {
+    400: "the body is no JSON",
+    403: "a change that a web page of another origin asks for",
+    404: "there is nothing of that name; `field` says what",
+    409: "not in the state it is in; `detail` says why",
+    413: "the body is too long",
+    415: "the body is of another type",
+    421: "the request names another machine than this one as its Host",
+    422: "a value is not allowed; `field` says which",
+    500: "a fault; `detail` says what is known of it",
+    503: "the machine agent is down or being started again, or the orchestrator is stopping",
+    507: "the disk is full; nothing that was stored before is lost",
+}
+"""What each status means here."""
 REF = "#/components/schemas/{model}"
 
 
@@ -42,29 +56,36 @@ def _operation(route: Route) -> dict[str, Any]:
         operation["parameters"].append(
             {"name": name, "in": "header", "description": description, "schema": {"type": "string"}}
         )
-    if route.body is not None:
+    if isinstance(route.body, Media):
+        operation["requestBody"] = {
+            "required": True,
+            "description": route.body.description,
+            "content": _media(route.body),
+        }
+    elif isinstance(route.body, type):
         operation["requestBody"] = {"required": True, "content": _json(_reference(route.body))}
     for status, shape in route.replies.items():
         operation["responses"][str(status)] = _response(status, shape)
-    bad_body = (400,) if route.body is not None else ()
+    bad_body = (400,) if isinstance(route.body, type) else ()
     for status in sorted({*route.problems, *ALWAYS, *bad_body}):
         operation["responses"][str(status)] = {
-            "description": HTTPStatus(status).phrase,
+            "description": PROBLEMS.get(status, HTTPStatus(status).phrase),
             "content": {"application/problem+json": {"schema": _reference(ProblemView)}},
         }
     return operation
 
 
-def _response(status: int, shape: type[BaseModel] | list[type[BaseModel]] | Media | None) -> dict[str, Any]:
+def _response(status: int, shape: Shape) -> dict[str, Any]:
     response: dict[str, Any] = {"description": HTTPStatus(status).phrase}
-    if isinstance(shape, Media):
-        schema = {} if shape.content_type == "application/json" else {"type": "string"}
-        response = {"description": shape.description, "content": {shape.content_type: {"schema": schema}}}
+    several = (shape,) if isinstance(shape, Media) else shape
+    if isinstance(several, tuple):
+        response["description"] = "; or ".join(one.description for one in several)
+        response["content"] = {kind: what for one in several for kind, what in _media(one).items()}
     elif isinstance(shape, list):
         response["content"] = _json({"type": "array", "items": _reference(shape[0])})
-    elif shape is not None:
+    elif isinstance(shape, type):
         response["content"] = _json(_reference(shape))
-    if status == 202:
+    if status in (201, 202):
         response["headers"] = {
             "Location": {"description": "where to follow it", "schema": {"type": "string"}}
         }
@@ -72,7 +93,7 @@ def _response(status: int, shape: type[BaseModel] | list[type[BaseModel]] | Medi
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
-    pattern = RUN_PATTERN if name == "run" else NAME_PATTERN
+    pattern = RUN_PATTERN if name in ("run", "other") else NAME_PATTERN
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": pattern}}
 
 
@@ -93,12 +114,23 @@ def _schemas(routes: tuple[Route, ...]) -> dict[str, Any]:
             model = shape[0] if isinstance(shape, list) else shape
             if isinstance(model, type):
                 used[model.__name__] = model
+            elif isinstance(model, Media):
+                used |= {event.__name__: event for event in model.events.values()}
     _, schema = models_json_schema([(model, "validation") for model in used.values()], ref_template=REF)
     return dict(schema["$defs"])
 
 
 def _reference(model: type[BaseModel]) -> dict[str, str]:
     return {"$ref": REF.format(model=model.__name__)}
+
+
+def _media(media: Media) -> dict[str, Any]:
+    """Bytes have no schema in OpenAPI 3.1; text is a string."""
+    text = media.content_type.startswith("text/") or media.content_type.endswith(("+xml", "ndjson"))
+    found: dict[str, Any] = {"schema": {"type": "string"}} if text else {}
+    if media.events:
+        found["x-events"] = {kind: _reference(model) for kind, model in media.events.items()}
+    return {media.content_type: found}
 
 
 def _json(schema: dict[str, Any]) -> dict[str, Any]:

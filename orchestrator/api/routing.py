@@ -11,17 +11,23 @@ from agents.problems import Handler
 
 @dataclass(frozen=True)
 class Media:
-    """A response that is not JSON."""
+    """A body that is not JSON. `events` are the models of its parts where it is a stream of them."""
 
     content_type: str
     description: str
+    events: Mapping[str, type[BaseModel]] = field(default_factory=dict)
+
+
+Shape = type[BaseModel] | list[type[BaseModel]] | Media | tuple[Media, ...] | None
+"""What an answer is."""
 
 
 @dataclass(frozen=True)
 class Route:
     """A method and path, what answers it, what it takes and gives. The handler's docstring is its summary.
 
-    `replies` maps each status of success to a model, a list of one (a JSON array), a Media, or None (empty);
+    `replies` maps each status of success to a model, a list of one (a JSON array), a Media, several of them
+    to choose from, or None (empty); `body` is a model of JSON or a Media;
     `problems` are the statuses it can fail with, beside those every route can (403, 421, 500) or that come
     with a body (400).
     """
@@ -29,9 +35,9 @@ class Route:
     method: str
     path: str
     handler: Handler
-    replies: Mapping[int, type[BaseModel] | list[type[BaseModel]] | Media | None]
+    replies: Mapping[int, Shape]
     problems: tuple[int, ...] = ()
-    body: type[BaseModel] | None = None
+    body: type[BaseModel] | Media | None = None
     query: type[BaseModel] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 

@@ -1,8 +1,5 @@
 """Runs and what they left."""
 
-import asyncio
-from pathlib import Path
-
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -37,6 +34,7 @@ def run_view(request: web.Request, run: Run) -> models.RunView:
         finished=run.finished,
         progress=models.Progress(**progress) if progress else None,
         directory=str(request.app[STORE].directory(run.id)),
+        imported=models.ImportView(**run.imported) if run.imported else None,
     )
 
 
@@ -92,33 +90,3 @@ async def resume_run(request: web.Request) -> web.Response:
     """Let a run go on that stopped without a result; finished trials are not done again."""
     run = await request.app[RUNS].resume(request.match_info["run"])
     return reply(run_view(request, run), 202, location(run))
-
-
-async def get_trials(request: web.Request) -> web.StreamResponse:
-    """The trials so far, one JSON object in each line."""
-    run = await request.app[RUNS].find(request.match_info["run"])
-    path = request.app[STORE].directory(run.id) / "trials.jsonl"
-    body = await asyncio.to_thread(lambda: path.read_bytes() if path.exists() else b"")
-    # The last line may be in the middle of being written; what has no end yet is not shown.
-    return web.Response(body=body[: body.rfind(b"\n") + 1], content_type="application/x-ndjson")
-
-
-async def get_result(request: web.Request) -> web.StreamResponse:
-    """The result, in the shape of `reproduce --format json`."""
-    return await _file(request, "result.json", "application/json")
-
-
-async def get_figure(request: web.Request) -> web.StreamResponse:
-    """The figure."""
-    return await _file(request, "figure.png", "image/png")
-
-
-async def _file(request: web.Request, name: str, content_type: str) -> web.StreamResponse:
-    run = await request.app[RUNS].find(request.match_info["run"])
-    if not run.ended:
-        raise Problem(409, f"the run {run.id} is {run.state}; it has no {Path(name).stem} yet", "run")
-    path = request.app[STORE].directory(run.id) / name
-    if not await asyncio.to_thread(path.is_file):
-        why = f": {run.message}" if run.message else ""
-        raise Problem(404, f"the run {run.id} ({run.state}{why}) has no {Path(name).stem}", "run")
-    return web.FileResponse(path, headers={"Content-Type": content_type})

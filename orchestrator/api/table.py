@@ -13,7 +13,11 @@ from orchestrator.api import (
     workload_models,
     workload_routes,
 )
+from orchestrator.api import result_routes as results
+from orchestrator.api.event_models import EVENTS
 from orchestrator.api.routing import Media, Route
+from orchestrator.experiments.compare import Comparison
+from orchestrator.experiments.result import Result
 
 BASE = "/api/v1"
 HOST = f"{BASE}/labs/{{lab}}/hosts/{{host}}"
@@ -214,29 +218,49 @@ ROUTES = (
     Route(
         "GET",
         f"{RUN}/trials",
-        run_routes.get_trials,
-        {200: Media("application/x-ndjson", "one JSON object in each line")},
-        problems=(404,),
+        results.get_trials,
+        {200: (results.LINES, results.CSV, results.PARQUET)},
+        problems=(404, 422),
+        query=results.TableQuery,
     ),
     Route(
         "GET",
-        f"{RUN}/result",
-        run_routes.get_result,
-        {200: Media("application/json", "the shape of `reproduce --format json`")},
-        problems=(404, 409),
+        f"{RUN}/series",
+        results.get_series,
+        {200: (results.LINES, results.CSV, results.PARQUET)},
+        problems=(404, 422),
+        query=results.TableQuery,
+    ),
+    Route("GET", f"{RUN}/result", results.get_result, {200: Result}, problems=(404, 409)),
+    Route(
+        "GET",
+        f"{RUN}/figure",
+        results.get_figure,
+        {200: (results.PNG, results.SVG)},
+        problems=(404, 409, 422),
+        query=results.FigureQuery,
     ),
     Route(
-        "GET", f"{RUN}/figure", run_routes.get_figure, {200: Media("image/png", "a PNG")}, problems=(404, 409)
+        "GET",
+        f"{RUN}/comparison/{{other}}",
+        results.compare_runs,
+        {200: Comparison},
+        problems=(404, 409),
+    ),
+    Route("GET", f"{RUN}/archive", results.export_run, {200: results.ZIP}, problems=(404, 409, 507)),
+    Route(
+        "POST",
+        f"{BASE}/imports",
+        results.import_run,
+        {201: models.RunView},
+        problems=(409, 413, 415, 422, 507),
+        body=results.ZIP,
     ),
     Route(
         "GET",
         f"{BASE}/events",
         event_routes.follow_events,
-        {
-            200: Media(
-                "text/event-stream", "events lab, host, network, run, progress, machine, gap; data is JSON"
-            )
-        },
+        {200: Media("text/event-stream", "server-sent events; the data of each is JSON", EVENTS)},
         problems=(404, 422),
         query=event_routes.EventQuery,
         headers={"Last-Event-ID": "resume after this event"},

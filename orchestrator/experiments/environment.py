@@ -57,7 +57,7 @@ def _lab(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """What differs between two descriptions although it should not, as "place: before -> after"."""
-    left, right = dict(_flat(before)), dict(_flat(after))
+    left, right = dict(flat(before)), dict(flat(after))
     return [
         f"{place}: {left.get(place)} -> {right.get(place)}"
         for place in sorted(left.keys() | right.keys())
@@ -152,9 +152,10 @@ async def _output(*argv: str) -> str:
     return out.decode(errors="replace")
 
 
-def _flat(tree: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+def flat(tree: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value in a tree of mappings, with its place: "lab.topology.name"."""
     if isinstance(tree, Mapping):
         for key, value in tree.items():
-            yield from _flat(value, f"{place}.{key}" if place else str(key))
+            yield from flat(value, f"{place}.{key}" if place else str(key))
     else:
         yield place, tree

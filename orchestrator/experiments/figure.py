@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.experiments.curves import curves, is_quantity
 from orchestrator.experiments.definitions import Level, Profile
+from orchestrator.experiments.files import replacing
 from orchestrator.experiments.result import Factors, Outcome, Result, Row, told
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def forwarding_axis(profile: Profile) -> Axis:
 def draw(
     result: Result, outcomes: Sequence[Outcome], title: str, source: str, path: Path, axis: Axis
 ) -> None:
-    """Writes the figure of `result` as a PNG. `outcomes` are marked where they are invalid."""
+    """Writes the figure of `result` as a PNG and, beside it, as an SVG. `outcomes` are marked where they are
+    invalid."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -117,7 +119,10 @@ def draw(
     _legend(every, systems)
     figure.suptitle(title, fontsize=11, color=INK, x=0.01, ha="left", wrap=True)
     figure.supxlabel(caption(result, source), fontsize=8, linespacing=1.5, color="#444444")
-    figure.savefig(path, format="png")
+    with replacing(path) as png:
+        figure.savefig(png, format="png")
+    with replacing(path.with_suffix(".svg")) as svg:
+        figure.savefig(svg, format="svg", metadata={"Date": None})
 
 
 def caption(result: Result, source: str) -> str:

@@ -8,17 +8,26 @@ import logging
 import random
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
-from orchestrator.experiments import environment, steadiness, validity
+from orchestrator.experiments import environment, steadiness, tables, validity
 from orchestrator.experiments.definitions import Level, Options
-from orchestrator.experiments.files import append_line, whole_lines, write_json
+from orchestrator.experiments.files import (
+    FORMAT,
+    append_line,
+    replacing,
+    stamped,
+    whole_lines,
+    write_json,
+)
 from orchestrator.experiments.processes import TrialFailed
 from orchestrator.experiments.result import Judged, Outcome, Result, invalidated, told
 from orchestrator.experiments.schedule import TimeLeft
+from orchestrator.experiments.series import Series
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +53,7 @@ class TrialRecord(BaseModel):
     reasons: list[str]
     failed: bool = False
     results: dict[str, Any] = {}
+    series: Series | None = None
 
     def level(self) -> Mapping[str, Level]:
         """The factors it was done with."""
@@ -111,20 +121,22 @@ class Journal(Generic[R]):
         Raises TrialFailed when what was begun is something else, or cannot be read.
         """
         path = self.directory / "definition.json"
-        planned = {
-            "definition": definition.model_dump(mode="json"),
-            "options": options.model_dump(mode="json"),
-            "seed": seed,
-        }
+        planned = stamped(
+            {
+                "definition": definition.model_dump(mode="json"),
+                "options": options.model_dump(mode="json"),
+                "seed": seed,
+            }
+        )
         if not path.exists():
             write_json(path, planned)
             return
-        if json.loads(path.read_bytes()) != planned:
+        if stamped(json.loads(path.read_bytes())) != planned:
             raise TrialFailed(
                 f"the run cannot go on: the experiment is not what it was when the run began ({path})"
             )
         try:
-            for line in whole_lines(self.directory / "trials.jsonl"):
+            for line in whole_lines(self.directory / "trials.jsonl").splitlines():
                 trial = self._kind.model_validate_json(line)
                 if not trial.failed:
                     self._before[trial.number].append(trial)
@@ -137,7 +149,7 @@ class Journal(Generic[R]):
         if path.exists():
             found: dict[str, Any] = json.loads(path.read_bytes())["before"]
             return found
-        write_json(path, {"before": now})
+        write_json(path, stamped({"before": now}))
         return now
 
     async def once(self, planned: P, do: Callable[[P], Awaitable[R]]) -> R:
@@ -161,7 +173,8 @@ class Journal(Generic[R]):
 
     def keep(self, trial: R) -> R:
         """Writes a trial down. One that failed is the last line, and is not among `trials`."""
-        append_line(self.directory / "trials.jsonl", trial)
+        line = stamped(trial) | {"factors": dict(trial.level())}
+        append_line(self.directory / "trials.jsonl", line)
         if not trial.failed:
             self.trials.append(trial)
             if not trial.valid:
@@ -204,6 +217,7 @@ class Journal(Generic[R]):
             outcomes = [invalidated(one) for one in outcomes]
         judged = judge(outcomes)
         described = {
+            "format": FORMAT,
             "before": before,
             "after": {key: after[key] for key in environment.VOLATILE if key in after},
             "changed": changed,
@@ -228,10 +242,21 @@ class Journal(Generic[R]):
             figure=f"{self.directory.parent.name}/{self.directory.name}/figure.png",
         )
         write_json(self.directory / "environment.json", {**described, "after": after})
+        write_json(self.directory / "outcomes.json", stamped({"outcomes": [asdict(one) for one in outcomes]}))
+        await asyncio.to_thread(self._write_tables)
         figure = self.directory / "figure.png"
         await asyncio.to_thread(draw, result, outcomes, experiment.title, experiment.source, figure)
+        # The last one: a directory that has it has them all.
         write_json(self.directory / "result.json", result)
         return result
+
+    def _write_tables(self) -> None:
+        """Trials and series once more, for spreadsheets and data frames."""
+        lines = tables.trial_lines(self.directory)
+        for name, rows in (("trials", tables.trials(lines)), ("series", tables.series(lines))):
+            for form, made in tables.FORMS.items():
+                with replacing(self.directory / f"{name}.{form}") as file:
+                    file.write(made(rows))
 
     def _invalid_notes(self, most: int = 5) -> list[str]:
         bad = [trial for trial in self.trials if not trial.valid]

@@ -15,6 +15,8 @@ class TrialPlan:
     trials: int = 7
     warmup_s: float = 1.5
     measured_s: float = 3.0
+    sample_s: float = 0.5
+    """The intervals of a trial's series."""
     look_s: float = 0.05
     """A look at a counter that took longer is made again: it is not known when it was."""
     repeated: float = 0.25

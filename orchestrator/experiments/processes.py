@@ -92,14 +92,21 @@ class Processes:
             raise TrialFailed(f"{self._names[workload]} ended without a result")
         return state
 
-    async def start(self, host: str, workload: str, system: str, params: Mapping[str, Any]) -> str:
-        """Starts a workload and returns its id once it is ready. Raises TrialFailed when it is refused."""
+    async def start(
+        self,
+        host: str,
+        workload: str,
+        system: str,
+        params: Mapping[str, Any],
+        sample_s: float | None = None,
+    ) -> str:
+        """Starts a workload and returns its id once it is ready. Raises TrialFailed when it is refused.
+
+        With `sample_s` its final state has a series of its counters.
+        """
         name = f"{workload} ({system}) on host {host}"
-        starting = asyncio.ensure_future(
-            self._machine.start(
-                self._lab, host, {"workload": workload, "system": system, "params": dict(params)}
-            )
-        )
+        spec = {"workload": workload, "system": system, "params": dict(params), "sample_s": sample_s}
+        starting = asyncio.ensure_future(self._machine.start(self._lab, host, spec))
         try:
             found = await asyncio.shield(starting)
         except asyncio.CancelledError:

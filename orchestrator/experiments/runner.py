@@ -14,7 +14,7 @@ from orchestrator.experiments.calibration import Calibration
 from orchestrator.experiments.case import Budget
 from orchestrator.experiments.definitions import Definition, Options
 from orchestrator.experiments.figure import draw, forwarding_axis
-from orchestrator.experiments.files import write_json
+from orchestrator.experiments.files import stamped, write_json
 from orchestrator.experiments.journal import Journal, Report, seed_of
 from orchestrator.experiments.measuring import Measuring, stacks
 from orchestrator.experiments.media import other_media
@@ -36,8 +36,8 @@ async def execute(
     report: Report,
     plan: Plan | None = None,
 ) -> Result:
-    """Runs `definition` on the deployed lab `lab` and writes into `run_dir` (which exists) definition.json,
-    calibration.json, trials.jsonl, environment.json, figure.png and result.json.
+    """Runs `definition` on the deployed lab `lab` and writes into `run_dir` (which exists) calibration.json
+    and the files of every run (docs/results.md).
 
     `plan` None: what `plan_for(options)` says. Raises TrialFailed, with a message for the user, when a
     workload or an agent dies or refuses; the trial it happened in is the last line of trials.jsonl. When it
@@ -108,7 +108,7 @@ class _Run:
         calibration = await calibrate(
             self._target, self._options.profile, self._plan, self._measuring.flow, step
         )
-        write_json(path, calibration)
+        write_json(path, stamped(calibration))
         return calibration
 
     async def _measure(self, calibration: Calibration) -> list[Outcome]:

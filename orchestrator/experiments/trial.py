@@ -21,6 +21,7 @@ from orchestrator.experiments.measures import arrived, loss, throughput_mbps
 from orchestrator.experiments.plan import ForwardingPlan, Plan
 from orchestrator.experiments.processes import TrialFailed
 from orchestrator.experiments.schedule import Planned
+from orchestrator.experiments.series import Series, forwarded
 from orchestrator.experiments.snapshots import Counters, increase, quiet, snapshot
 from orchestrator.experiments.timeline import HEAD_START_S, Event, Happened, Timeline
 from orchestrator.experiments.way import managers_label
@@ -98,6 +99,7 @@ class Measured:
     books: Books
     results: dict[str, Any]
     counters: Counters
+    series: Series | None
 
 
 def named(planned: Planned) -> dict[str, Any]:
@@ -132,10 +134,10 @@ async def measure(site: Site, case: Case, plan: ForwardingPlan, flow: int) -> Me
     await site.unload(case.loaded, case.budgets)
     async with Workloads(site, case) as workloads:
         # The others are in the order of the way, the source apart: it starts when all is set.
-        others = await _all_but_source(workloads, len(case.stations) - 2, flow)
+        others = await _all_but_source(workloads, len(case.stations) - 2, flow, plan.sample_s)
         await site.load(case.hogs)
         await site.set_budgets(case.budgets)
-        source = await workloads.source(flow, plan.warmup_s, plan.measured_s)
+        source = await workloads.source(flow, plan.warmup_s, plan.measured_s, sample_s=plan.sample_s)
         zero = time.monotonic() + HEAD_START_S + plan.warmup_s
         timeline = Timeline(case.events, lambda event: _do(site, case, workloads, source, event))
         async with _played(timeline, zero):
@@ -178,6 +180,7 @@ async def measure(site: Site, case: Case, plan: ForwardingPlan, flow: int) -> Me
         books=books,
         results=_labelled(site, parts),
         counters=counted,
+        series=forwarded(states[0].get("series"), states[-1].get("series"), int(begin["t0_ns"]), case.size),
     )
 
 
@@ -214,12 +217,15 @@ async def _played(timeline: Timeline, zero: float) -> AsyncIterator[None]:
         raise outcome
 
 
-async def _all_but_source(workloads: Workloads, forwarders: int, flow: int) -> list[str]:
+async def _all_but_source(workloads: Workloads, forwarders: int, flow: int, sample_s: float) -> list[str]:
     """Starts sink and forwarders at the same time: they are on different hosts. Their ids, in the order of
-    the way."""
+    the way.
+
+    The sink is sampled and forwarders are not: that would be work on the CPUs whose shares are measured.
+    """
     starts = [
         *(asyncio.ensure_future(workloads.forwarder(at + 1)) for at in range(forwarders)),
-        asyncio.ensure_future(workloads.sink(flow)),
+        asyncio.ensure_future(workloads.sink(flow, sample_s)),
     ]
     try:
         return list(await asyncio.gather(*starts))

@@ -84,11 +84,11 @@ class Workloads(Processes):
         super().__init__(site.machine, site.lab)
         self._way, self._case = site.way, case
 
-    async def sink(self, flow: int) -> str:
-        """Starts the sink and returns its id."""
+    async def sink(self, flow: int, sample_s: float | None = None) -> str:
+        """Starts the sink and returns its id. `sample_s`: as in `start`."""
         last = len(self._way.legs)
         local = {"local": self._way.listens(last)}
-        return await self._begin(last, "sink", {**local, **self._queue(last), "flow": flow})
+        return await self._begin(last, "sink", {**local, **self._queue(last), "flow": flow}, sample_s)
 
     async def forwarder(self, at: int = 1) -> str:
         """Starts the forwarder at that place of the way, and returns its id."""
@@ -100,9 +100,15 @@ class Workloads(Processes):
         return await self._begin(at, "forwarder", {**ways, **self._queue(at)})
 
     async def source(
-        self, flow: int, warmup_s: float, duration_s: float, rate_mbps: float | None = None
+        self,
+        flow: int,
+        warmup_s: float,
+        duration_s: float,
+        rate_mbps: float | None = None,
+        sample_s: float | None = None,
     ) -> str:
-        """Starts the source, which sends at once, and returns its id. The rate is the case's unless given."""
+        """Starts the source, which sends at once, and returns its id. The rate is the case's unless given;
+        `sample_s`: as in `start`."""
         return await self._begin(
             0,
             "source",
@@ -114,6 +120,7 @@ class Workloads(Processes):
                 "duration_s": duration_s,
                 "flow": flow,
             },
+            sample_s,
         )
 
     async def change_rate(self, source: str, rate_mbps: float) -> None:
@@ -123,7 +130,9 @@ class Workloads(Processes):
     def _queue(self, at: int) -> dict[str, int]:
         return {"queue_datagrams": self._case.stations[at].queue_datagrams}
 
-    async def _begin(self, at: int, workload: str, params: Mapping[str, Any]) -> str:
+    async def _begin(
+        self, at: int, workload: str, params: Mapping[str, Any], sample_s: float | None = None
+    ) -> str:
         station = self._case.stations[at]
         more = {"size": self._case.size, **params, **station.more}
-        return await self.start(self._way.hosts[at], workload, station.system, more)
+        return await self.start(self._way.hosts[at], workload, station.system, more, sample_s)

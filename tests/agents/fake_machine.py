@@ -21,6 +21,7 @@ from tests.agents.traffic_model import (
     forward,
     fresh_result,
     ring_mbps,
+    sample,
     way,
 )
 
@@ -259,6 +260,7 @@ class FakeMachine:
         }
         source.counters.update(datagrams_out=sent, bytes_out=sent * size)
         numbers: Sequence[int] = range(sent)
+        sample(source, numbers, sending.at, {"datagrams_out": lambda sent: sent})
         for index, (sender, receiver) in enumerate(hops):
             if receiver is None:
                 return

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from agents.client import Json
-from tests.agents.traffic_model import FakeLab, FakeWorkload
+from tests.agents.traffic_model import FakeLab, FakeWorkload, sample
 
 Rate = Callable[[list[Json]], float]
 """MB/s of a row of processes, from their specifications in the order of the data."""
@@ -44,6 +44,9 @@ def hand_over(lab: FakeLab, writer: FakeWorkload, rate: Rate, speed: float) -> N
             "dropped": 0,
             "ended": True,
         }
+        tenths = range(int((warmup + duration) * 10))
+        rate_each = {"bytes_in": lambda come: int(mbytes * 1e5 * come)}
+        sample(one, tenths, lambda tenth: t0 + tenth * 100_000_000, rate_each)
 
 
 def copy_file(copier: FakeWorkload, speed: float) -> None:

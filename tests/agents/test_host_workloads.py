@@ -58,6 +58,24 @@ async def test_a_workload_runs_counts_obeys_and_gives_its_result(workloads: Work
     assert (await workloads.stop(one.id)).describe() == state
 
 
+async def test_counters_are_sampled_at_moments_that_all_hosts_share(workloads: Workloads) -> None:
+    def sampled(behave: str, value: int) -> WorkloadSpec:
+        return WorkloadSpec(
+            workload="source", params={"behave": behave, "counters": {"datagrams_out": value}}, sample_s=0.05
+        )
+
+    ones = [await workloads.start(sampled("well", value)) for value in (5, 7)]
+    await eventually(lambda: all(len(one.samples["t_ns"]) >= 4 for one in ones), "samples")  # type: ignore
+    assert ones[0].describe()["series"] is None  # it is told at the end
+    series = [(await workloads.stop(one.id)).describe()["series"] for one in ones]
+    ticks = [{round(moment / 50_000_000) for moment in one["t_ns"]} for one in series]
+    assert len(ticks[0] & ticks[1]) >= 3
+    for one, value in zip(series, (5, 7), strict=True):
+        assert one["interval_s"] == 0.05
+        assert one["counters"] == {"datagrams_out": [value] * len(one["t_ns"])}
+    assert (await workloads.start(spec())).describe()["series"] is None
+
+
 async def test_the_end_of_the_work_is_waited_for_without_polling(workloads: Workloads) -> None:
     one = await workloads.start(spec())
     waiting = asyncio.create_task(one.finished(PATIENCE_S))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,7 @@ class FakeWorkload:
     counters: Counter[str] = field(default_factory=Counter)
     result: Json = field(default_factory=dict)
     manager: Json | None = None
+    series: Json | None = None
 
     def look(self) -> Json:
         if self.state == "running" and self.ends is not None and time.monotonic() >= self.ends:
@@ -45,6 +47,7 @@ class FakeWorkload:
             "counters": dict(self.counters),
             "result": dict(self.result) if self.state == "done" else None,
             "manager": self.manager,
+            "series": self.series if self.state == "done" else None,
         }
 
 
@@ -132,6 +135,27 @@ def forward(
     return passed
 
 
+def sample(
+    workload: FakeWorkload,
+    numbers: Sequence[int],
+    at: Callable[[int], int],
+    counters: Mapping[str, Callable[[int], int]],
+) -> None:
+    """The series of a workload that is sampled: number n comes at `at(n)`, and a counter says how far it is
+    when so many have come."""
+    interval_s = workload.spec.get("sample_s")
+    if interval_s is None or not numbers:
+        return
+    width = int(interval_s * 1e9)
+    moments = [width * tick for tick in range(at(numbers[0]) // width, at(numbers[-1]) // width + 2)]
+    come = [bisect_right(numbers, moment, key=at) for moment in moments]
+    workload.series = {
+        "interval_s": interval_s,
+        "t_ns": moments,
+        "counters": {name: [far(count) for count in come] for name, far in counters.items()},
+    }
+
+
 def fresh_result(workload: FakeWorkload) -> None:
     if workload.spec["workload"] == "forwarder":
         workload.result = {"received": 0, "sent": 0, "wakeups": 0}
@@ -164,6 +188,15 @@ def arrive(sink: FakeWorkload, numbers: Sequence[int], sending: Sending, size: i
             lost.append([expected, number - 1])
         expected = number + 1
     sink.counters.update(datagrams_in=len(numbers), bytes_in=len(numbers) * size)
+    sample(
+        sink,
+        unique,
+        sending.at,
+        {
+            "datagrams_unique": lambda come: come,
+            "datagrams_expected": lambda come: unique[come - 1] + 1 if come else 0,
+        },
+    )
     sink.result = {
         "received": len(numbers),
         "received_measured": sum(n in sending.measured for n in numbers),

@@ -2,12 +2,15 @@
 
 import json
 import re
+from http import HTTPStatus
 from typing import Any
 
 import jsonschema
 import pytest
 
+from orchestrator.services import STORE
 from tests.orchestrator.api import Api
+from tests.orchestrator.run_files import stored
 
 UNDESCRIBED = {("GET", "/api/v1/openapi.json"), ("GET", "/docs")}
 SAMPLES = {"lab": "one", "host": "middle", "network": "ring-a"}
@@ -58,14 +61,30 @@ async def test_answers_are_as_described(api: Api) -> None:
     await api.lab("one")
     work = {"workload": "sink", "port": 9}
     sink = await api.send("POST", "/api/v1/labs/one/hosts/middle/workloads", work, 201)
-    run = await api.run("fddi")
+    assert api.client.app is not None
+    run = await stored(api.client.app[STORE], "20260101-000000-aaaaaa")
     for path, item in document["paths"].items():
         content = item.get("get", {"responses": {"200": {}}})["responses"].get("200", {}).get("content", {})
         if "application/json" not in content:
             continue
-        url = path.format(**SAMPLES, run=run["id"], workload=sink["id"])
+        url = path.format(**SAMPLES, run=run.id, other=run.id, workload=sink["id"])
         schema = content["application/json"]["schema"] | {"components": document["components"]}
         jsonschema.validate(await api.send("GET", url), schema)
+
+
+async def test_every_event_is_described(api: Api) -> None:
+    document = await described(api)
+    stream = document["paths"]["/api/v1/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]
+    assert set(stream["x-events"]) == {"lab", "network", "host", "run", "progress", "machine", "gap"}
+    for reference in stream["x-events"].values():
+        assert reference["$ref"].rpartition("/")[2] in document["components"]["schemas"]
+
+
+async def test_every_problem_is_explained(api: Api) -> None:
+    for item in (await described(api))["paths"].values():
+        for operation in item.values():
+            for status, response in operation["responses"].items():
+                assert response["description"] != HTTPStatus(int(status)).phrase or int(status) < 400
 
 
 async def test_problems_are_as_described(api: Api) -> None:

@@ -12,6 +12,7 @@ from agents.errors import Problem
 from orchestrator.cli.client import ProblemReply
 from orchestrator.cli.documents import DocumentFile
 from orchestrator.cli.failures import Failure
+from orchestrator.connection import Refused
 from orchestrator.engine import LocalEngine
 from tests.orchestrator.processes import cli
 
@@ -34,7 +35,8 @@ def told(path: Path) -> str:
     file = DocumentFile(path)
     with pytest.raises(Problem) as caught:
         LocalEngine().topology("mine", {"document": file.value})
-    return str(file.explained(ProblemReply(422, caught.value.document())))
+    refused = Refused(422, json.dumps(caught.value.document()).encode())
+    return str(file.explained(ProblemReply(refused)))
 
 
 def test_a_file_that_is_right_is_taken_as_it_is(tmp_path: Path) -> None:

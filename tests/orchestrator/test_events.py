@@ -8,18 +8,21 @@ import aiohttp
 import pytest
 
 from orchestrator.api import event_routes
+from orchestrator.api.event_models import EVENTS
 from orchestrator.events import EventBus
 from tests.orchestrator.api import ENDED, Api
 from tests.support import PATIENCE_S
 
 
 async def frame(answer: aiohttp.ClientResponse) -> dict[str, Any]:
-    """The next event, or {"comment": text}."""
+    """The next event, its data as described, or {"comment": text}."""
     found: dict[str, Any] = {}
     async with asyncio.timeout(PATIENCE_S):
         while True:
             line = (await answer.content.readline()).decode().rstrip("\n")
             if not line:
+                if "event" in found:
+                    EVENTS[found["event"]].model_validate_json(json.dumps(found["data"]))
                 return found
             name, _, value = line.partition(": ")
             found[name or "comment"] = json.loads(value) if name == "data" else value

@@ -151,7 +151,7 @@ def _ended(target: Server, run: Json) -> tuple[Json, Json]:
 def _found(target: Server, wanted: str) -> str:
     """The id of the run that a user means. Raises Failure."""
     runs = target.request("GET", "/api/v1/runs?limit=10000")["runs"]
-    return str(choose(runs, wanted, "the orchestrator's results")["id"])
+    return choose([str(run["id"]) for run in runs], wanted, "the orchestrator's results")
 
 
 def _told(estimate: Json) -> str:

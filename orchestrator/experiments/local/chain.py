@@ -11,6 +11,7 @@ from orchestrator.experiments.local.definition import Cell, LocalDefinition
 from orchestrator.experiments.local.plan import LocalPlan
 from orchestrator.experiments.local.trial import LocalTrial, Performed, Place
 from orchestrator.experiments.processes import Died, Processes, dated
+from orchestrator.experiments.series import handed_over
 
 GRACE_S = 10.0
 """Seconds beyond its time after which a trial is given up."""
@@ -67,33 +68,43 @@ class Chain:
         results: dict[str, Any] = {}
         try:
             async with Processes(self._place.machine, self._place.lab) as processes:
-                ids = await self._start(processes, row.parts, cpus)
+                ids = await self._start(processes, row.parts, cpus, plan.sample_s)
                 used, since = await dated(self._cpu_s, plan.look_s)
                 await processes.ended(ids[-1], plan.warmup_s + plan.measured_s + GRACE_S)
                 used_then, until = await dated(self._cpu_s, plan.look_s)
                 busy = (used_then - used) / (until - since)
                 # The writer first: one whose reader is stopped before it fails.
                 for part, one in zip(row.parts, ids, strict=True):
-                    results[part.name] = (await processes.finish(one))["result"]
+                    state = await processes.finish(one)
+                    results[part.name] = state["result"]
         except Died as error:
             return Performed(results, None, [str(error)])
         reasons = _reasons(row, results, plan)
         if not row.limited and busy < BUSY:
             reasons.append(f"something else had the CPU: the processes were busy {busy:.0%} of one together")
         value = float(results[row.parts[-1].name]["mbytes_per_s"])
-        return Performed({**results, "busy": round(busy, 3)}, value, reasons)
+        series = handed_over(state.get("series"), int(results[row.parts[-1].name]["t0_ns"]))
+        return Performed({**results, "busy": round(busy, 3)}, value, reasons, series)
 
     async def _cpu_s(self) -> float:
         """Seconds of CPU that the host's I/O path has had so far, the processes and their manager."""
         counters = await self._place.machine.host_counters(self._place.lab, self._place.host)
         return counters["cpu.io_usec"] / 1e6
 
-    async def _start(self, processes: Processes, parts: Sequence[Part], cpus: Sequence[int]) -> list[str]:
-        """Starts the last one first, so that each finds its reader; returns their ids in the order given."""
+    async def _start(
+        self, processes: Processes, parts: Sequence[Part], cpus: Sequence[int], sample_s: float
+    ) -> list[str]:
+        """Starts the last one first, so that each finds its reader; returns their ids in the order given.
+
+        The last one alone is sampled: what reached it is what counts.
+        """
         ids: list[str] = []
         for place, part in reversed(list(enumerate(parts))):
             params = {**part.params, "cpu": cpus[place % len(cpus)]}
-            ids.insert(0, await processes.start(self._place.host, part.workload, part.system, params))
+            sampled = sample_s if part is parts[-1] else None
+            ids.insert(
+                0, await processes.start(self._place.host, part.workload, part.system, params, sampled)
+            )
         return ids
 
 

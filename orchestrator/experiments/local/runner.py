@@ -32,8 +32,8 @@ async def execute(
     report: Report,
     plan: LocalPlan | None = None,
 ) -> Result:
-    """Runs `definition` on the deployed lab `lab` and writes into `run_dir` (which exists) definition.json,
-    trials.jsonl, environment.json, figure.png and result.json.
+    """Runs `definition` on the deployed lab `lab` and writes into `run_dir` (which exists) the files of
+    every run (docs/results.md).
 
     `plan` None: what `local_plan(options)` says. Raises TrialFailed, with a message for the user, when a
     workload is refused or an agent dies; the trial it happened in is the last line of trials.jsonl. When it

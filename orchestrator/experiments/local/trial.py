@@ -14,6 +14,7 @@ from orchestrator.experiments.journal import TrialRecord
 from orchestrator.experiments.local.definition import Cell, LocalDefinition
 from orchestrator.experiments.local.plan import LocalPlan
 from orchestrator.experiments.processes import TrialFailed
+from orchestrator.experiments.series import Series
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Performed:
     results: dict[str, Any]
     value: float | None
     reasons: list[str]
+    series: Series | None = None
 
 
 class Scene(Protocol):
@@ -104,6 +106,7 @@ def recorded(
         reasons=reasons,
         failed=performed is None,
         results={} if performed is None else performed.results,
+        series=None if performed is None else performed.series,
         value=None if performed is None else performed.value,
     )
 

@@ -39,8 +39,8 @@ async def execute(
     report: Report,
     plan: OwnPlan | None = None,
 ) -> Result:
-    """Runs a user's experiment on the deployed lab `lab` and writes into `run_dir` (which exists)
-    definition.json, trials.jsonl, environment.json, figure.png and result.json.
+    """Runs a user's experiment on the deployed lab `lab` and writes into `run_dir` (which exists) the files
+    of every run (docs/results.md).
 
     Where `run_dir` has trials already, they are not done again. `plan` None: what the document says. Raises
     TrialFailed, with a message for the user, as `fddi` does. When it returns, raises or is cancelled, no

@@ -18,6 +18,7 @@ from orchestrator.experiments.runner import execute
 from orchestrator.experiments.workloads import TrialFailed
 from tests.agents.fake_machine import FakeMachine
 from tests.orchestrator.experiments.live_machine import LiveMachine, with_lab
+from tests.orchestrator.run_files import FILES
 from tests.support import eventually
 
 FDDI = EXPERIMENTS["fddi"]
@@ -75,8 +76,7 @@ async def test_a_machine_like_the_papers_reproduces_it(tmp_path: Path) -> None:
     for hogs, wanted in {1: 50.0, 2: 33.3, 3: 25.0}.items():
         assert linux[hogs] == pytest.approx(wanted, rel=0.15)
     directory = tmp_path / "runs/20260101-000000-abcdef"
-    names = ["calibration.json", "definition.json", "environment.json", "figure.png", "result.json"]
-    assert sorted(one.name for one in directory.iterdir()) == [*names, "trials.jsonl"]
+    assert {one.name for one in directory.iterdir()} == FILES | {"calibration.json"}
     assert json.loads((directory / "result.json").read_text()) == result.model_dump(mode="json")
     assert result.figure == "runs/20260101-000000-abcdef/figure.png"
     assert [event["phase"] for event in events][-1] == "result"
@@ -110,6 +110,21 @@ async def test_every_trial_is_written_down_with_books_that_balance(tmp_path: Pat
             books["lost"] == sum(b - a + 1 for a, b in books["lost_ranges"])
             or not books["lost_ranges_complete"]
         )
+
+
+async def test_every_trial_has_its_series(tmp_path: Path) -> None:
+    await run(LiveMachine(paper), tmp_path, Options(quick=True, seed=1))
+    for trial in trials(tmp_path):
+        series, measured = trial["series"], trial["throughput_mbps"]
+        inside = [i for i, end in enumerate(series["t_s"]) if 0.5 <= end <= 1.0]
+        assert inside and series["interval_s"] == 0.5
+        for name, whole in (("offered_mbps", trial["offered_mbps"]), ("throughput_mbps", measured)):
+            assert [series["values"][name][i] for i in inside] == [pytest.approx(whole, rel=0.02)] * len(
+                inside
+            )
+        assert [series["values"]["loss"][i] for i in inside] == [
+            pytest.approx(trial["loss"], abs=0.02)
+        ] * len(inside)
 
 
 async def test_one_quick_trial_each_claims_no_interval(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from orchestrator.experiments.processes import TrialFailed
 from orchestrator.experiments.result import Ratio, Result, Row
 from tests.agents.fake_machine import FakeMachine
 from tests.agents.local_model import usual_rate
+from tests.orchestrator.run_files import FILES
 from tests.support import eventually
 from topologies import resolve
 
@@ -91,8 +92,9 @@ async def test_ipc_has_the_six_bars_of_figure_4_beside_what_is_measured(tmp_path
     assert ratio(result, "shipping", map="none", cores="different").median == pytest.approx(8.333, rel=1e-3)
     assert ratio(result, "shipping", map="none", cores="different").published == 8.27
     directory = tmp_path / "runs" / RUN
-    files = ["definition.json", "environment.json", "figure.png", "result.json", "trials.jsonl"]
-    assert sorted(one.name for one in directory.iterdir()) == files
+    assert {one.name for one in directory.iterdir()} == FILES
+    for trial in trials(tmp_path):
+        assert trial["series"]["values"]["mbytes_per_s"][1] == pytest.approx(trial["value"], rel=0.01)
     assert json.loads((directory / "result.json").read_text()) == result.model_dump(mode="json")
     assert result.figure == f"runs/{RUN}/figure.png"
     done = [event["done"] for event in events if event["phase"] == "trials"]
