@@ -227,7 +227,8 @@ ROUTES = (
         event_routes.follow_events,
         {
             200: Media(
-                "text/event-stream", "events lab, host, network, run, progress, machine, gap; data is JSON"
+                "text/event-stream",
+                "events lab, host, agent, network, run, progress, machine, gap; data is JSON",
             )
         },
         problems=(404, 422),
