@@ -31,7 +31,7 @@ class Attendants:
 
     def __init__(self) -> None:
         self._all: set[Process] = set()
-        self._closed = False
+        self._ends = 0
 
     def check_room(self) -> None:
         """Raises `Problem` 409 when there are as many as may be."""
@@ -44,6 +44,7 @@ class Attendants:
     ) -> AsyncIterator[Process]:
         """A process of that module, at work in the namespace; it is ended at the end. Raises `Problem`."""
         self.check_room()
+        ends = self._ends
         setup = Attendance(
             parent=os.getpid(),
             namespace=Path("/run/netns") / namespace,
@@ -63,7 +64,7 @@ class Attendants:
         )
         self._all.add(process)
         try:
-            if self._closed:
+            if self._ends > ends:
                 raise Problem(409, "the lab is being destroyed")
             assert process.stdin is not None
             process.stdin.write(setup.model_dump_json().encode() + b"\n")
@@ -72,8 +73,8 @@ class Attendants:
             await asyncio.shield(self._end(process))
 
     async def close(self) -> None:
-        """Ends all of them, for good."""
-        self._closed = True
+        """Ends all of them, those that are being started, too."""
+        self._ends += 1
         await asyncio.gather(*(self._end(process) for process in list(self._all)))
 
     async def _end(self, process: Process) -> None:

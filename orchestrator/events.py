@@ -15,7 +15,7 @@ KEEP = 1000
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened. `kind` is lab, host, network, run, progress or machine.
+    """One thing that happened. `kind` is lab, host, agent, network, run, progress or machine.
 
     `run` is the run it belongs to.
     """

@@ -127,12 +127,12 @@ class Labs:
 
     async def difference(self, name: str, topology: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What `apply` would change. Raises Problem 404, 409, or what the machine says."""
-        self._changeable(name)
+        self.to_use(name)
         return await self._machine.client.difference(name, topology)
 
     def apply(self, name: str, topology: Mapping[str, Any]) -> Lab:
         """Begin to make a lab what another topology says. Raises Problem 404, or 409 while a run uses it."""
-        lab = self._changeable(name)
+        lab = self.to_use(name)
         lab.state, lab.message = "changing", ""
         self._tell(lab)
         lab.work = asyncio.create_task(self._apply(lab, dict(topology)), name=f"apply {name}")
@@ -201,10 +201,17 @@ class Labs:
             404, f"the host {host!r} is not in the network {network!r}; it is in {known}", "network"
         )
 
+    def to_use(self, name: str) -> Lab:
+        """As `ready`, for what would disturb a run. Raises Problem 409 too when one uses the lab."""
+        lab = self.ready(name)
+        if lab.run is not None:
+            raise _in_use(lab)
+        return lab
+
     def host_to_use(self, name: str, host: str) -> dict[str, Any]:
-        """As `host`, for what would disturb a run. Raises Problem 409 too when one uses the lab."""
+        """As `host`, and as `to_use`."""
         found = self.host(name, host)
-        self._unused(self.find(name))
+        self.to_use(name)
         return found
 
     async def quiet(self, name: str) -> None:
@@ -218,15 +225,11 @@ class Labs:
                     409, f"{what} runs on the host {host!r} of the lab {name!r}; stop it first", "lab"
                 )
 
-    @staticmethod
-    def _unused(lab: Lab, run: str | None = None) -> None:
-        if lab.run not in (None, run):
-            raise Problem(409, f"the lab {lab.name!r} is in use by the run {lab.run}", "lab")
-
     def use(self, name: str, run: str) -> None:
         """Let a run have a lab, so that nobody destroys it meanwhile. Raises Problem 404, 409."""
         lab = self.ready(name)
-        self._unused(lab, run)
+        if lab.run not in (None, run):
+            raise _in_use(lab)
         lab.run = run
 
     def release(self, name: str, run: str) -> None:
@@ -252,7 +255,7 @@ class Labs:
                 if lab is not None:
                     lab.agents[notice["host"]] = {name: notice[name] for name in ("state", "message")}
                     about = {name: notice[name] for name in ("lab", "host", "state", "message")}
-                    self._events.publish("host", about, run=lab.run)
+                    self._events.publish("agent", about, run=lab.run)
 
     def lost(self, message: str) -> None:
         """The machine agent died with all labs; they are failed, and a fresh agent cleans what they left."""
@@ -315,12 +318,6 @@ class Labs:
             record = await self._machine.client.lab(lab.name)
             if lab.state == "ready":
                 lab.record = record
-
-    def _changeable(self, name: str) -> Lab:
-        lab = self.ready(name)
-        if lab.run is not None:
-            raise _in_use(lab)
-        return lab
 
     def _tell(self, lab: Lab) -> None:
         data = {"lab": lab.name, "state": lab.state, "message": lab.message}

@@ -38,6 +38,15 @@ class HostEvent(Model):
     state: Literal["running", "stopped"]
 
 
+class AgentEvent(Model):
+    """The agent of a host has begun, or has failed: it died, or hung and was killed. `message` says why."""
+
+    lab: str
+    host: str
+    state: Literal["running", "failed"]
+    message: str
+
+
 class RunEvent(Model):
     """A run has another state. `progress` is there when it tells a follower how the run is now."""
 
@@ -77,6 +86,7 @@ EVENTS: dict[str, type[Model]] = {
     "lab": LabEvent,
     "network": NetworkEvent,
     "host": HostEvent,
+    "agent": AgentEvent,
     "run": RunEvent,
     "progress": ProgressEvent,
     "machine": MachineEvent,

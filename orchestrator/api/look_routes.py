@@ -42,7 +42,7 @@ class ConsoleQuery(BaseModel):
 async def capture_interface(request: web.Request) -> web.StreamResponse:
     """Capture the frames of a host's interface, as pcapng, until the client closes or `limit`."""
     lab, host, name = (request.match_info[part] for part in ("lab", "host", "interface"))
-    names = [one["name"] for one in request.app[LABS].host(lab, host)["interfaces"]]
+    names = [one["name"] for one in request.app[LABS].host_to_use(lab, host)["interfaces"]]
     if name not in names:
         known = ", ".join(names) or "none"
         raise Problem(404, f"the host {host!r} has no interface {name!r}; it has {known}", "interface")
@@ -52,7 +52,7 @@ async def capture_interface(request: web.Request) -> web.StreamResponse:
 async def capture_network(request: web.Request) -> web.StreamResponse:
     """Capture the frames that cross a network, as pcapng, until the client closes or `limit`."""
     lab, name = request.match_info["lab"], request.match_info["network"]
-    networks = request.app[LABS].ready(lab).record.get("networks", {})
+    networks = request.app[LABS].to_use(lab).record.get("networks", {})
     if name not in networks:
         known = ", ".join(networks) or "none"
         raise Problem(404, f"the lab {lab!r} has no network {name!r}; it has {known}", "network")
@@ -99,7 +99,7 @@ async def open_console(request: web.Request) -> web.StreamResponse:
     {"exit"}."""
     lab, host = request.match_info["lab"], request.match_info["host"]
     asked = validated(ConsoleQuery, dict(request.query))
-    request.app[LABS].host(lab, host)
+    request.app[LABS].host_to_use(lab, host)
     socket = web.WebSocketResponse(heartbeat=HEARTBEAT_S, max_msg_size=MESSAGE_LIMIT)
     if not socket.can_prepare(request).ok:
         raise Problem(400, "a console is a WebSocket; this request does not ask for one", "Upgrade")

@@ -1,5 +1,7 @@
 """Runs and what they left."""
 
+import asyncio
+
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from agents.client import AgentError
 from agents.host_privileges import KEPT
+from agents.processes import clean_environment
 from tests.agents.machine_process import MachineProcess, machine_process, small_lab
 from tests.support import PATIENCE_S, alive, children, eventually, state_of
 from topologies.cgroups import HostCgroup, LabCgroup
@@ -38,6 +40,15 @@ def spec(workload: str = "source", system: str = "linux", **params: Any) -> dict
 def status(pid: int, field: str) -> str:
     text = Path(f"/proc/{pid}/status").read_text()
     return next(line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith(f"{field}:"))
+
+
+def variables(pid: int) -> set[str]:
+    found = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return {variable.partition("=")[0] for variable in found if variable}
+
+
+def descriptors(pid: int) -> list[str]:
+    return sorted(os.readlink(link).partition(":")[0] for link in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def cgroup(pid: int) -> str:
@@ -79,9 +90,30 @@ async def test_host_agents_and_their_children_have_few_capabilities(machine: Mac
         await machine.agent_pid(LAB, "left"),
         (await machine.client.workload(LAB, "left", one))["pid"],
     ):
-        for field in ("CapPrm", "CapEff", "CapBnd"):
-            assert int(status(pid, field), 16) & ~allowed == 0
+        for field in ("CapPrm", "CapEff", "CapBnd"):  # these, no other, and as far as we have them ourselves
+            assert int(status(pid, field), 16) == allowed & int(status(os.getpid(), field), 16)
+        assert int(status(pid, "CapAmb"), 16) == 0
         assert status(pid, "NoNewPrivs") == "1"
+
+
+async def test_children_inherit_no_descriptor_and_nothing_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SECRET", "of whoever started the machine agent")
+    with tempfile.TemporaryFile() as open_file:
+        os.set_inheritable(open_file.fileno(), True)
+        async with machine_process() as machine:
+            await machine.client.deploy(LAB, small_lab())
+            one = await machine.client.start(LAB, "left", spec())
+            pid = (await machine.client.workload(LAB, "left", one))["pid"]
+            hog = (await machine.client.set_hogs(LAB, "left", 1))["pids"][0]
+            told = await machine.client.exec(LAB, "left", ["/bin/sh", "-c", "env; ls -l /proc/self/fd"])
+            names = {line.partition("=")[0] for line in told["stdout"].splitlines() if "->" not in line}
+            assert names <= {*clean_environment(), "PWD", "OLDPWD", "SHLVL", "_", "total 0"}
+            for process in (machine.child.pid, await machine.agent_pid(LAB, "left"), pid, hog):
+                assert variables(process) == {*clean_environment()}
+            for process in (pid, hog):  # the memory that its counters are in, and three pipes
+                assert descriptors(process) == ["/memfd", "pipe", "pipe", "pipe"]
 
 
 async def test_a_host_agent_has_one_thread(machine: MachineProcess) -> None:

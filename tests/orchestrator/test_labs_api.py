@@ -176,7 +176,7 @@ async def test_a_host_agent_that_hangs_is_marked_on_its_host_and_told(api: Api) 
         about = {"lab": "one", "host": "middle", "state": "failed", "message": words}
         api.machine.news.put_nowait({"number": 1, **about})
         api.machine.news.put_nowait({"number": 2, **about, "lab": "gone"})
-        while (line := await events.content.readline()) != b"event: host\n":
+        while (line := await events.content.readline()) != b"event: agent\n":
             assert line
         assert json.loads((await events.content.readline()).removeprefix(b"data: ")) == about
     host = await api.send("GET", "/api/v1/labs/one/hosts/middle")

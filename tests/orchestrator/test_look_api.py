@@ -83,3 +83,13 @@ async def test_a_page_of_elsewhere_gets_no_console(api: Api, headers: dict[str, 
         await api.client.ws_connect(f"{HOST}/console", headers=headers)
     assert caught.value.status in (403, 421)
     assert api.machine.consoles == 0
+
+
+async def test_a_lab_that_a_run_uses_is_not_looked_into(api: Api) -> None:
+    await api.lab("one")
+    run = await api.send("POST", "/api/v1/runs", {"experiment": "endless", "lab": "one"}, 202)
+    await api.until(lambda: api.send("GET", "/api/v1/labs/one"), lambda lab: lab["run"] == run["id"])
+    for path in (CAPTURE, "/api/v1/labs/one/networks/ring-a/capture", f"{HOST}/console"):
+        assert run["id"] in (await api.send("GET", path, status=409))["detail"]
+    await api.send("DELETE", f"/api/v1/runs/{run['id']}", status=202)
+    await api.ended(run["id"])
