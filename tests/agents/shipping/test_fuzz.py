@@ -7,10 +7,12 @@ import pytest
 
 from tests.agents.shipping.programs import CORE, MEMORY, NET, Workshop, behaviours, run
 
+HOSTILE = [(program, test) for program in ("fuzz", "fuzz_socket") for test in behaviours(program)]
 
-@pytest.mark.parametrize("test", behaviours("fuzz"))
-def test_hostile(workshop: Workshop, test: str) -> None:
-    run(workshop.build("fuzz", [*CORE, *NET], MEMORY, "fake_wire"), test)
+
+@pytest.mark.parametrize(("program", "test"), HOSTILE)
+def test_hostile(workshop: Workshop, program: str, test: str) -> None:
+    run(workshop.build(program, [*CORE, *NET], MEMORY, "fake_wire"), test)
 
 
 KEPT = [(program, test) for program in ("test_frames", "test_claims") for test in behaviours(program)]
