@@ -21,19 +21,19 @@ AXIS_UNITS = {
     "queue": "datagrams",
     "loss": "of packets",
 }
-NAMES = {"throughput": "Throughput", "datagrams": "Datagrams", "loss": "Loss"}
+LABELS = {"throughput": "Throughput, Mb/s", "datagrams": "Datagrams per second", "loss": "Loss, %"}
 
 
 def chart(experiment: Own) -> Draw:
     """What draws the result of this experiment."""
     document = experiment.document
     measure = shown(experiment)
-    name = "Highest rate" if document.search else NAMES[measure]
+    value = "Highest rate, Mb/s" if document.search else LABELS[measure]
     lines = document.figure.lines
     across = _across(experiment)
     unit = AXIS_UNITS.get((across or "").rpartition(".")[2])
     label = f"{across}, {unit}" if unit else across or ""
-    axis = Axis(across, label, f"{name}, {UNITS[measure]}", curves=True)
+    axis = Axis(across, label, value, curves=True)
 
     def lined(system: str, factors: Mapping[str, Level]) -> tuple[str, dict[str, Level]]:
         """A row's name in the legend, and the factors that are left for the axis and the panels."""
