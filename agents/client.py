@@ -348,4 +348,4 @@ def _link(lab: str, network: str, host: str | None) -> str:
     """The path of a network, or of a host's link to it."""
     if host is None:
         return path_of("labs", lab, "networks", network)
-    return path_of("labs", lab, "hosts", host, "interfaces", network)
+    return path_of("labs", lab, "hosts", host, "links", network)

@@ -145,7 +145,8 @@ class Labs:
             raise Problem(409, f"lab {lab.name!r} is being destroyed")
         if lab.spoiled:
             await lab.stop()
-            lab.record, lab.spoiled = None, ""  # the builder destroys what is left of it first
+            # The builder destroys what is left of it first.
+            lab.record, lab.spoiled, lab.attendants = None, "", Attendants()
         if lab.record is not None:
             if lab.record.topology == topology:
                 return False

@@ -166,9 +166,10 @@ class Labs:
 
     async def switch(self, name: str, host: str, on: bool) -> Lab:
         """Stop a host, or start it again. Raises Problem 404, 409, or what the machine says."""
-        self.host(name, host)
+        self.host_to_use(name, host)
         lab, machine = self.ready(name), self._machine.client
         lab.record = await (machine.start_host if on else machine.stop_host)(name, host)
+        lab.agents.pop(host, None)
         state = "running" if on else "stopped"
         self._events.publish("host", {"lab": name, "host": host, "state": state}, run=lab.run)
         return lab

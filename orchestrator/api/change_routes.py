@@ -41,14 +41,14 @@ async def heal_network(request: web.Request) -> web.Response:
     return await _cut_network(request, False)
 
 
-async def cut_interface(request: web.Request) -> web.Response:
+async def cut_link(request: web.Request) -> web.Response:
     """Cut a host's link to a network; what is lost is counted."""
-    return await _cut_interface(request, True)
+    return await _cut_link(request, True)
 
 
-async def heal_interface(request: web.Request) -> web.Response:
+async def heal_link(request: web.Request) -> web.Response:
     """Heal a host's link to a network."""
-    return await _cut_interface(request, False)
+    return await _cut_link(request, False)
 
 
 async def stop_host(request: web.Request) -> web.Response:
@@ -67,7 +67,7 @@ async def _cut_network(request: web.Request, cut: bool) -> web.Response:
     return reply(network_view(lab, name))
 
 
-async def _cut_interface(request: web.Request, cut: bool) -> web.Response:
+async def _cut_link(request: web.Request, cut: bool) -> web.Response:
     named, labs = request.match_info, request.app[LABS]
     lab = await labs.cut(named["lab"], named["network"], named["host"], cut)
     return reply(interface_view(lab, labs.interface(lab.name, named["host"], named["network"])))

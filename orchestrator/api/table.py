@@ -23,7 +23,7 @@ BASE = "/api/v1"
 HOST = f"{BASE}/labs/{{lab}}/hosts/{{host}}"
 WORKLOAD = f"{HOST}/workloads/{{workload}}"
 NETWORK = f"{BASE}/labs/{{lab}}/networks/{{network}}"
-INTERFACE = f"{HOST}/interfaces/{{network}}"
+LINK = f"{HOST}/links/{{network}}"
 RUN = f"{BASE}/runs/{{run}}"
 PROMETHEUS = Media("text/plain", "Prometheus' text format, version 0.0.4")
 
@@ -49,7 +49,7 @@ CHANGES = (
         Route("POST", f"{path}/{handler.__name__.partition('_')[0]}", handler, {200: view}, (404, 409, 503))
         for path, view, handlers in (
             (NETWORK, models.NetworkView, (change_routes.cut_network, change_routes.heal_network)),
-            (INTERFACE, models.InterfaceView, (change_routes.cut_interface, change_routes.heal_interface)),
+            (LINK, models.InterfaceView, (change_routes.cut_link, change_routes.heal_link)),
             (HOST, models.HostView, (change_routes.stop_host, change_routes.start_host)),
         )
         for handler in handlers

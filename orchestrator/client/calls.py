@@ -144,15 +144,15 @@ def heal_network(lab: str, network: str) -> Call[models.NetworkView]:
     return Call("POST", _path("labs", lab, "networks", network, "heal"), _as(models.NetworkView))
 
 
-def cut_interface(lab: str, host: str, network: str) -> Call[models.InterfaceView]:
+def cut_link(lab: str, host: str, network: str) -> Call[models.InterfaceView]:
     """Let nothing pass a host's link to a network."""
-    path = _path("labs", lab, "hosts", host, "interfaces", network, "cut")
+    path = _path("labs", lab, "hosts", host, "links", network, "cut")
     return Call("POST", path, _as(models.InterfaceView))
 
 
-def heal_interface(lab: str, host: str, network: str) -> Call[models.InterfaceView]:
+def heal_link(lab: str, host: str, network: str) -> Call[models.InterfaceView]:
     """Let everything pass a host's link to a network again."""
-    path = _path("labs", lab, "hosts", host, "interfaces", network, "heal")
+    path = _path("labs", lab, "hosts", host, "links", network, "heal")
     return Call("POST", path, _as(models.InterfaceView))
 
 

@@ -57,7 +57,7 @@ async def test_a_bad_impairment_names_field_value_and_what_is_allowed(
 
 async def test_networks_and_links_are_cut_and_healed_and_hosts_stopped_and_started(api: Api) -> None:
     await api.lab("one")
-    link = f"{LAB}/hosts/middle/interfaces/ring-a"
+    link = f"{LAB}/hosts/middle/links/ring-a"
     async with api.client.get("/api/v1/events") as events:
         await frame(events)
         assert (await api.send("POST", f"{RING}/cut"))["cut"]
@@ -86,8 +86,8 @@ async def test_networks_and_links_are_cut_and_healed_and_hosts_stopped_and_start
     [
         ("networks/none/cut", "it has ring-a, ring-b"),
         ("hosts/none/stop", "has no host 'none'"),
-        ("hosts/sink/interfaces/none/cut", "no network 'none'"),
-        ("hosts/middle/interfaces/ring-b/heal", "is not in the network 'ring-b'; it is in ring-a"),
+        ("hosts/sink/links/none/cut", "no network 'none'"),
+        ("hosts/middle/links/ring-b/heal", "is not in the network 'ring-b'; it is in ring-a"),
     ],
 )
 async def test_what_is_not_there_is_named(api: Api, path: str, says: str) -> None:
@@ -149,6 +149,8 @@ async def test_a_lab_that_a_run_uses_is_not_changed(api: Api) -> None:
     for path in (LAB, f"{LAB}?dry_run=true"):
         problem = await api.send("PUT", path, {"topology": without_sink()}, 409)
         assert f"in use by the run {run['id']}" in problem["detail"]
+    await api.send("POST", f"{LAB}/hosts/sink/stop", status=409)
+    assert (await api.send("POST", f"{RING}/cut"))["cut"]
     await api.send("DELETE", f"/api/v1/runs/{run['id']}", status=202)
     await api.ended(run["id"])
 

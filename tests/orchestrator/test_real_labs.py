@@ -138,7 +138,7 @@ def test_a_lab_is_cut_healed_stopped_and_made_another_while_its_hosts_go_on(
 
     assert reaches("10.1.0.2")
     first = agent()
-    for cut in (f"{lab}/networks/ring-a", f"{lab}/hosts/middle/interfaces/ring-a"):
+    for cut in (f"{lab}/networks/ring-a", f"{lab}/hosts/middle/links/ring-a"):
         assert orchestrator.send("POST", f"{cut}/cut")["cut"]
         assert not reaches("10.1.0.2", "0.1")
         assert not orchestrator.send("POST", f"{cut}/heal")["cut"]

@@ -111,7 +111,7 @@ def _cut(target: Server, lab: str, network: str, host: str | None, what: str) ->
         target.request("POST", lab_path(lab, "networks", network, what))
         print(f"network {network} of {lab}: {done}")
     else:
-        target.request("POST", lab_path(lab, "hosts", host, "interfaces", network, what))
+        target.request("POST", lab_path(lab, "hosts", host, "links", network, what))
         print(f"link of {host} to {network} of {lab}: {done}")
 
 
