@@ -10,9 +10,10 @@ from orchestrator import VERSION
 from orchestrator.api.models import NAME_PATTERN, RUN_PATTERN, ProblemView
 from orchestrator.api.routing import Media, Route, Shape
 
-ALWAYS = (403, 421, 500)
+ALWAYS = (401, 403, 421, 429, 500)
 PROBLEMS = {
     400: "the body is no JSON",
+    401: "the token is missing or wrong, where the server wants one",
     403: "a change that a web page of another origin asks for",
     404: "there is nothing of that name; `field` says what",
     409: "not in the state it is in; `detail` says why",
@@ -20,7 +21,9 @@ PROBLEMS = {
     415: "the body is of another type",
     421: "the request names another machine than this one as its Host",
     422: "a value is not allowed; `field` says which",
+    429: "too many requests within a second; `Retry-After` says when to ask again",
     500: "a fault; `detail` says what is known of it",
+    502: "a workload or an agent broke; `detail` has its last words",
     503: "the machine agent is down or being started again, or the orchestrator is stopping",
     507: "the disk is full; nothing that was stored before is lost",
 }

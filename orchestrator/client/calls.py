@@ -16,6 +16,15 @@ from pydantic import BaseModel
 from orchestrator.api import models
 from orchestrator.api.change_models import ApplyRequest, ChangesView, NetworkRequest
 from orchestrator.api.experiment_models import EstimateView
+from orchestrator.api.workload_models import (
+    HogsRequest,
+    HogsView,
+    Kind,
+    WorkloadChange,
+    WorkloadList,
+    WorkloadRequest,
+    WorkloadView,
+)
 from orchestrator.experiments.compare import Comparison
 from orchestrator.experiments.result import Result
 
@@ -101,6 +110,63 @@ def execute(lab: str, host: str, argv: Sequence[str]) -> Call[models.ExecView]:
     """Run a command in a host, without a shell."""
     body = _body(models.ExecRequest(argv=list(argv)))
     return Call("POST", _path("labs", lab, "hosts", host, "exec"), _as(models.ExecView), body)
+
+
+def workloads(lab: str, host: str, over_s: float = 0.5) -> Call[list[WorkloadView]]:
+    """The workloads of a host, with rates and loss over so many seconds."""
+    path = _path("labs", lab, "hosts", host, "workloads", over_s=over_s)
+    return Call("GET", path, lambda found: _as(WorkloadList)(found).workloads)
+
+
+def start_workload(
+    lab: str, host: str, workload: Kind, system: str = "linux", **more: Any
+) -> Call[WorkloadView]:
+    """Start a workload; `more` are the other fields of the request (WorkloadRequest)."""
+    asked = WorkloadRequest(workload=workload, system=system, **more)
+    return Call("POST", _path("labs", lab, "hosts", host, "workloads"), _as(WorkloadView), _body(asked))
+
+
+def workload(lab: str, host: str, workload_id: str, over_s: float = 0.5) -> Call[WorkloadView]:
+    """One workload, with rates and loss over so many seconds."""
+    path = _path("labs", lab, "hosts", host, "workloads", workload_id, over_s=over_s)
+    return Call("GET", path, _as(WorkloadView))
+
+
+def change_workload(
+    lab: str, host: str, workload_id: str, *, rate_mbps: float | None = None, size: int | None = None
+) -> Call[WorkloadView]:
+    """Change what a running source sends; None stays as it is."""
+    asked = WorkloadChange(rate_mbps=rate_mbps, size=size)
+    path = _path("labs", lab, "hosts", host, "workloads", workload_id)
+    return Call("PATCH", path, _as(WorkloadView), _body(asked))
+
+
+def stop_workload(lab: str, host: str, workload_id: str) -> Call[WorkloadView]:
+    """Stop a workload; what it found is in the answer."""
+    path = _path("labs", lab, "hosts", host, "workloads", workload_id)
+    return Call("DELETE", path, _as(WorkloadView))
+
+
+def hogs(lab: str, host: str) -> Call[HogsView]:
+    """The CPU hogs of a host."""
+    return Call("GET", _path("labs", lab, "hosts", host, "hogs"), _as(HogsView))
+
+
+def set_hogs(lab: str, host: str, count: int) -> Call[HogsView]:
+    """Let so many CPU hogs compete on a host."""
+    body = _body(HogsRequest(count=count))
+    return Call("PUT", _path("labs", lab, "hosts", host, "hogs"), _as(HogsView), body)
+
+
+def capture_interface(lab: str, host: str, interface: str, limit: int) -> Call[bytes]:
+    """The next frames of a host's interface, as pcapng."""
+    path = _path("labs", lab, "hosts", host, "interfaces", interface, "capture", limit=limit)
+    return Call("GET", path, bytes)
+
+
+def capture_network(lab: str, network: str, limit: int) -> Call[bytes]:
+    """The next frames that cross a network, as pcapng."""
+    return Call("GET", _path("labs", lab, "networks", network, "capture", limit=limit), bytes)
 
 
 def network(lab: str, name: str) -> Call[models.NetworkView]:

@@ -22,8 +22,10 @@ from orchestrator.connection import (
     Reader,
     Refused,
     Unreachable,
+    authorization,
     checked_address,
     events_path,
+    token_of_the_environment,
 )
 from orchestrator.experiments.result import Result
 from orchestrator.state import DEFAULT_LISTEN
@@ -76,7 +78,10 @@ class _Async(Generic[P, T]):
 
 
 class Client:
-    """An orchestrator, for scripts and notebooks. Every method may raise Unreachable and Refused."""
+    """An orchestrator, for scripts and notebooks. Every method may raise Unreachable and Refused.
+
+    Without `token` it is the one in the file that `$TRANSSHIP_TOKEN_FILE` names, if any.
+    """
 
     health = _Sync(calls.health)
     machines = _Sync(calls.machines)
@@ -91,6 +96,15 @@ class Client:
     counters = _Sync(calls.counters)
     metrics = _Sync(calls.metrics)
     execute = _Sync(calls.execute)
+    workloads = _Sync(calls.workloads)
+    start_workload = _Sync(calls.start_workload)
+    workload = _Sync(calls.workload)
+    change_workload = _Sync(calls.change_workload)
+    stop_workload = _Sync(calls.stop_workload)
+    hogs = _Sync(calls.hogs)
+    set_hogs = _Sync(calls.set_hogs)
+    capture_interface = _Sync(calls.capture_interface)
+    capture_network = _Sync(calls.capture_network)
     network = _Sync(calls.network)
     set_network = _Sync(calls.set_network)
     changes = _Sync(calls.changes)
@@ -118,8 +132,8 @@ class Client:
     export_run = _Sync(calls.export_run)
     import_run = _Sync(calls.import_run)
 
-    def __init__(self, address: str = ADDRESS) -> None:
-        self._connection = Connection(address)
+    def __init__(self, address: str = ADDRESS, token: str | None = None) -> None:
+        self._connection = Connection(address, token or token_of_the_environment())
 
     def send(self, call: Call[T]) -> T:
         """Any of `calls`."""
@@ -152,7 +166,10 @@ class Client:
 
 
 class AsyncClient:
-    """An orchestrator, for asyncio: an async context. Every method may raise Unreachable and Refused."""
+    """An orchestrator, for asyncio: an async context. Every method may raise Unreachable and Refused.
+
+    Without `token` it is the one in the file that `$TRANSSHIP_TOKEN_FILE` names, if any.
+    """
 
     health = _Async(calls.health)
     machines = _Async(calls.machines)
@@ -167,6 +184,15 @@ class AsyncClient:
     counters = _Async(calls.counters)
     metrics = _Async(calls.metrics)
     execute = _Async(calls.execute)
+    workloads = _Async(calls.workloads)
+    start_workload = _Async(calls.start_workload)
+    workload = _Async(calls.workload)
+    change_workload = _Async(calls.change_workload)
+    stop_workload = _Async(calls.stop_workload)
+    hogs = _Async(calls.hogs)
+    set_hogs = _Async(calls.set_hogs)
+    capture_interface = _Async(calls.capture_interface)
+    capture_network = _Async(calls.capture_network)
     network = _Async(calls.network)
     set_network = _Async(calls.set_network)
     changes = _Async(calls.changes)
@@ -194,15 +220,16 @@ class AsyncClient:
     export_run = _Async(calls.export_run)
     import_run = _Async(calls.import_run)
 
-    def __init__(self, address: str = ADDRESS) -> None:
+    def __init__(self, address: str = ADDRESS, token: str | None = None) -> None:
         self.address = checked_address(address)
+        self._headers = authorization(token or token_of_the_environment())
         self._base = "http://localhost" if self.address.startswith("unix:") else self.address
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         unix = self.address.startswith("unix:")
         connector = aiohttp.UnixConnector(self.address[5:]) if unix else None
-        self._session = aiohttp.ClientSession(connector=connector)
+        self._session = aiohttp.ClientSession(connector=connector, headers=self._headers)
         return self
 
     async def __aexit__(

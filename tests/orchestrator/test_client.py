@@ -22,7 +22,7 @@ CALLS = {
     for name, call in vars(calls_module).items()
     if inspect.isfunction(call) and call.__module__ == calls_module.__name__ and not name.startswith("_")
 }
-NOT_CALLS = {"follow_events", "prometheus_targets"}
+NOT_CALLS = {"follow_events", "prometheus_targets", "open_console"}
 """Operations that are no request with an answer, or not for clients."""
 
 
@@ -45,6 +45,12 @@ def test_a_script_deploys_changes_measures_and_reads(address: str) -> None:
     assert client.network("one", "ring-a").rate_mbps == 50
     assert client.host("one", "middle").lab == "one"
     assert client.cut_network("one", "ring-b").cut and not client.heal_network("one", "ring-b").cut
+    sink = client.start_workload("one", "sink", "sink", port=9000)
+    assert [one.id for one in client.workloads("one", "sink", over_s=0)] == [sink.id]
+    assert client.workload("one", "sink", sink.id, over_s=0).workload == "sink"
+    client.stop_workload("one", "sink", sink.id)
+    assert client.set_hogs("one", "middle", 2).count == 2
+    assert client.set_hogs("one", "middle", 0).running == 0
     assert client.changes("one", "two-fddi").changes == []
     assert client.apply("one", "two-fddi").name == "one"
     assert client.estimate("fddi", quick=True).trials == 2
@@ -111,13 +117,14 @@ def test_every_operation_has_a_call_and_both_clients_have_every_call() -> None:
     named: dict[str, Any] = {
         "name": "n", "host": "h", "lab": "l", "network": "n", "run_id": "r", "a": "r", "b": "o",
         "topology": "t", "argv": ["x"], "rate_mbps": 1.0, "experiment": "e", "content": b"",
+        "workload": "sink", "workload_id": "w", "interface": "eth0", "limit": 1, "count": 1,
     }  # fmt: skip
     made = set()
     for name, make in CALLS.items():
         needed = [
             one.name for one in inspect.signature(make).parameters.values() if one.default is inspect._empty
         ]
-        call = make(**{one: named[one] for one in needed})
+        call = make(**{one: named[one] for one in needed if one != "more"})
         assert isinstance(call, Call)
         made.add((call.method, call.path.split("?")[0].count("/"), call.path.split("?")[0].split("/")[-1]))
         assert name in vars(Client) and name in vars(AsyncClient)
