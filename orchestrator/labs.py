@@ -169,6 +169,7 @@ class Labs:
         self.host(name, host)
         lab, machine = self.ready(name), self._machine.client
         lab.record = await (machine.start_host if on else machine.stop_host)(name, host)
+        lab.agents.pop(host, None)
         state = "running" if on else "stopped"
         self._events.publish("host", {"lab": name, "host": host, "state": state}, run=lab.run)
         return lab
@@ -310,6 +311,7 @@ class Labs:
         else:
             if lab.state == "changing":
                 lab.state, lab.record, lab.topology = "ready", answer["record"], topology
+                lab.agents = {host: lab.agents[host] for host in lab.agents if host in topology["hosts"]}
         self._tell(lab)
 
     async def _refresh(self, lab: Lab) -> None:
