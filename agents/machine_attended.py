@@ -16,7 +16,7 @@ from agents.errors import Problem, not_found
 from agents.machine_labs import Lab, Labs
 from agents.problems import invalid
 from agents.processes import tail_of
-from agents.requests import Capture, Console, TerminalSize
+from agents.requests import Capture, Console, HostSetup, TerminalSize
 from agents.terminal import Terminal
 
 PCAPNG = "application/x-pcapng"
@@ -46,7 +46,7 @@ class Attended:
     async def _capture_host(self, request: web.Request) -> web.StreamResponse:
         lab, name = self._labs.get(request.match_info["lab"]), request.match_info["interface"]
         host = request.match_info["host"]
-        setup = lab.link(host).setup
+        setup = _present(lab, host)
         if name not in [one["name"] for one in setup.interfaces]:
             raise not_found("interface", name, f"host {host!r} of lab {lab.name!r}")
         asked = _checked(
@@ -69,7 +69,7 @@ class Attended:
 
     async def _console(self, request: web.Request) -> web.StreamResponse:
         lab, host = self._labs.get(request.match_info["lab"]), request.match_info["host"]
-        setup = lab.link(host).setup
+        setup = _present(lab, host)
         given = dict(request.query)
         size = _checked(
             TerminalSize, {name: given.pop(name) for name in list(given) if name in TerminalSize.model_fields}
@@ -95,6 +95,14 @@ class Attended:
         finally:
             terminal.close()
         return socket
+
+
+def _present(lab: Lab, host: str) -> HostSetup:
+    """Where a host that is not stopped is. Raises `Problem` 404, 409."""
+    link = lab.link(host)
+    if link.state == "stopped":
+        raise Problem(409, link.message, "host")
+    return link.setup
 
 
 def _checked(model: type[Model], values: Mapping[str, str]) -> Model:

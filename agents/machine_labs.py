@@ -165,7 +165,7 @@ class Labs:
                 raise Problem(409, f"lab {lab.name!r} was destroyed while it was being deployed") from None
             raise
         lab.record = record
-        lab.links = {host: HostLink(self._setup(record, host), self._changed) for host in record.hosts}
+        lab.links = {host: self._link(record, host) for host in record.hosts}
         return True
 
     async def destroy(self, name: str) -> None:
@@ -219,7 +219,7 @@ class Labs:
                 if host in lab.links:
                     await lab.links[host].adopt(setup)
                 else:
-                    lab.links[host] = HostLink(setup)
+                    lab.links[host] = HostLink(setup, self._changed)
             return record, changes
 
     async def _leave(self, lab: Lab, hosts: list[str]) -> None:
@@ -257,7 +257,7 @@ class Labs:
                 try:
                     lab.record = record = await _blocking(self._builder.set_stopped, record, host, True)
                 except BaseException:
-                    lab.links[host] = HostLink(self._setup(record, host))
+                    lab.links[host] = self._link(record, host)
                     raise
             return record
 
@@ -268,7 +268,7 @@ class Labs:
             record, _ = self._still(lab), lab.link(host)
             if record.hosts[host].stopped:
                 lab.record = record = await _blocking(self._builder.set_stopped, record, host, False)
-                lab.links[host] = HostLink(self._setup(record, host))
+                lab.links[host] = self._link(record, host)
             return record
 
     async def counters(self, name: str) -> dict[str, int]:
@@ -291,6 +291,9 @@ class Labs:
         if network not in record.networks:
             raise not_found("network", network, f"lab {lab.name!r}")
         return record
+
+    def _link(self, record: Record, host: str) -> HostLink:
+        return HostLink(self._setup(record, host), self._changed)
 
     def _setup(self, record: Record, host: str) -> HostSetup:
         entry = record.hosts[host]

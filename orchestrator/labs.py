@@ -311,6 +311,7 @@ class Labs:
         else:
             if lab.state == "changing":
                 lab.state, lab.record, lab.topology = "ready", answer["record"], topology
+                lab.agents = {host: lab.agents[host] for host in lab.agents if host in topology["hosts"]}
         self._tell(lab)
 
     async def _refresh(self, lab: Lab) -> None:

@@ -159,6 +159,33 @@ async def test_there_are_so_many_at_once_and_all_end_with_the_lab(machine: Machi
                     pass
 
 
+async def test_they_end_with_their_host_and_a_stopped_host_has_none(machine: MachineProcess) -> None:
+    async with (
+        machine.client.console(LAB, "left", {}) as talk,
+        machine.client.capture(LAB, LEFT, None, SNAPLEN) as stream,
+    ):
+        await talk.receive()
+        await anext(stream)
+        await machine.client.stop_host(LAB, "left")
+        while await talk.receive() is not None:
+            pass
+        async for _ in stream:
+            pass
+    for looking in (
+        machine.client.capture(LAB, LEFT, None, SNAPLEN),
+        machine.client.console(LAB, "left", {}),
+    ):
+        with pytest.raises(AgentError, match=r"'left' .* is stopped") as caught:
+            async with looking:
+                pass
+        assert caught.value.status == 409
+    before = await machine.client.notices(0, 0)
+    await machine.client.start_host(LAB, "left")
+    await machine.client.exec(LAB, "left", ["/bin/true"])
+    (running,) = await machine.client.notices(len(before), 0)
+    assert (running["host"], running["state"]) == ("left", "running")
+
+
 async def test_more_than_may_be_are_refused(machine: MachineProcess) -> None:
     async with AsyncExitStack() as stack:
         for _ in range(AT_ONCE):
