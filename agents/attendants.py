@@ -81,10 +81,16 @@ class Attendants:
         if process.returncode is None:
             assert process.stdin is not None
             process.stdin.close()  # a capture ends by that,
-            process.send_signal(signal.SIGHUP)  # and a shell by this
+            _signal(process, signal.SIGHUP)  # and a shell by this
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), END_S)
         if process.returncode is None:
-            process.kill()
+            _signal(process, signal.SIGKILL)
         await process.wait()
         self._all.discard(process)
+
+
+def _signal(process: Process, number: int) -> None:
+    """As its `send_signal`, which waits for one that has ended already, so that asyncio misses its end."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process.pid, number)
