@@ -174,6 +174,12 @@ def network(lab: str, name: str) -> Call[models.NetworkView]:
     return Call("GET", _path("labs", lab, "networks", name), _as(models.NetworkView))
 
 
+def network_counters(lab: str, network: str) -> Call[dict[str, int]]:
+    """What a network has counted, by port or device: frames, bytes, drops by name, what waits."""
+    path = _path("labs", lab, "networks", network, "counters")
+    return Call("GET", path, lambda found: _as(models.CountersView)(found).counters)
+
+
 def set_network(
     lab: str,
     network: str,
