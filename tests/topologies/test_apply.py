@@ -149,7 +149,7 @@ def test_networks_change_in_place(place: Place, guest: subprocess.Popen[bytes]) 
         flow = send(*ends, address(record, "middle", "ring-a"), 0.4, 200)
         assert flow.missing() == []
         if mbps is None:
-            assert flow.mbps > 130
+            assert flow.mbps > 105  # more than the rate it had
         else:
             assert flow.mbps == pytest.approx(mbps, rel=0.06)
     assert guest.poll() is None
