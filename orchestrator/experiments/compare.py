@@ -184,12 +184,11 @@ def _untold(a: Sequence[float], b: Sequence[float], why: str) -> Compared:
 
 
 def _rows(a: Finished, b: Finished) -> Iterator[ComparedRow]:
-    others = {(row.system, _key(row.factors)): row for row in b.result.rows}
+    both = {(row.system, _key(row.factors), row.unit) for row in b.result.rows}
     for row in a.result.rows:
-        other = others.get((row.system, _key(row.factors)))
-        if other is None or other.unit != row.unit:
+        if (row.system, _key(row.factors), row.unit) not in both:
             continue
-        values = [list(_values(run, row.system, row.factors).values()) for run in (a, b)]
+        values = [list(_values(run, row.system, row.factors, row.unit).values()) for run in (a, b)]
         yield ComparedRow(system=row.system, factors=row.factors, unit=row.unit, value=numbers(*values))
 
 
@@ -198,18 +197,25 @@ def _ratios(a: Finished, b: Finished) -> Iterator[ComparedRatio]:
     for one in a.result.ratios:
         if (one.of, one.to, _key(one.factors)) in both:
             values = [
-                paired_ratios(_values(run, one.of, one.factors), _values(run, one.to, one.factors))
+                # Ratios are of what the first rows are of.
+                paired_ratios(
+                    *(_values(run, name, one.factors, run.result.rows[0].unit) for name in (one.of, one.to))
+                )
                 for run in (a, b)
             ]
             yield ComparedRatio(of=one.of, to=one.to, factors=one.factors, value=numbers(*values))
 
 
-def _values(run: Finished, system: str, factors: Mapping[str, Level]) -> dict[int, float]:
-    """The values of valid trials by round, the last of each."""
+def _values(run: Finished, system: str, factors: Mapping[str, Level], unit: str) -> dict[int, float]:
+    """The values of valid trials by round, the last of each; where there are several units, in this one."""
     return {
         one.round: one.value
         for one in run.outcomes
-        if one.valid and one.value is not None and one.system == system and _key(one.factors) == _key(factors)
+        if one.valid
+        and one.value is not None
+        and one.system == system
+        and _key(one.factors) == _key(factors)
+        and one.unit in ("", unit)
     }
 
 

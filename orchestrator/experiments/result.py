@@ -68,7 +68,8 @@ class Result(Exact):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one trial (or one search) says: a throughput in the rows' unit and a loss, if it is valid."""
+    """What one trial (or one search) says: a value in the rows' unit and a loss, if it is valid. `unit` is
+    there where rows have several, of which there is an outcome for each."""
 
     round: int
     system: str
@@ -76,6 +77,7 @@ class Outcome:
     value: float | None
     loss: float | None
     valid: bool
+    unit: str = ""
 
 
 @dataclass(frozen=True)

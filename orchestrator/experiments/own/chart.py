@@ -52,6 +52,8 @@ def chart(experiment: Own) -> Draw:
             named.append(row.model_copy(update={"system": system, "factors": factors}))
         marked = []
         for one in outcomes:
+            if one.unit != UNITS[measure]:
+                continue
             system, factors = lined(one.system, one.factors)
             marked.append(replace(one, system=system, factors=factors))
         draw(result.model_copy(update={"rows": named}), marked, title or document.name, source, path, axis)

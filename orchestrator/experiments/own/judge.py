@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from orchestrator.experiments.definitions import Level
 from orchestrator.experiments.own.document import Measure
 from orchestrator.experiments.own.experiment import Own
-from orchestrator.experiments.own.trial import UNITS, OwnTrial
+from orchestrator.experiments.own.trial import UNITS
 from orchestrator.experiments.result import Judged, Outcome, Ratio, Row, Tally, Verdict, few_trials
 
 
-def judge(
-    experiment: Own, trials: Sequence[OwnTrial], counted: Sequence[Outcome], seed: int, resamples: int
-) -> Judged:
-    """`counted` are the outcomes of `trials` in the same order, as far as they count; of a search there are
-    outcomes alone."""
-    rows: list[Row] = []
+def judge(experiment: Own, counted: Sequence[Outcome], seed: int, resamples: int) -> Judged:
+    """From outcomes in the units of all measures to rows in the same order."""
     measures = experiment.document.measures
-    for measure in measures:
-        outcomes = list(counted)
-        if trials:
-            outcomes = [
-                replace(outcome, value=trial.value(measure))
-                for outcome, trial in zip(counted, trials, strict=True)
-            ]
-        tally = Tally(outcomes, seed, resamples)
-        rows += [tally.row(one.system, one.factors, None, UNITS[measure]) for one in experiment.combinations]
-        if measure == measures[0]:
-            first = tally
+    tallies = {
+        measure: Tally([one for one in counted if one.unit == UNITS[measure]], seed, resamples)
+        for measure in measures
+    }
+    rows: list[Row] = [
+        tallies[measure].row(one.system, one.factors, None, UNITS[measure])
+        for measure in measures
+        for one in experiment.combinations
+    ]
+    first = tallies[measures[0]]
     void = [
         why for one in experiment.combinations if (why := first.void(one.system, one.factors)) is not None
     ]

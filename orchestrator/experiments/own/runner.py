@@ -18,9 +18,9 @@ from orchestrator.experiments.journal import Journal, Report, seed_of
 from orchestrator.experiments.measuring import Measuring, stacks
 from orchestrator.experiments.own.chart import chart
 from orchestrator.experiments.own.experiment import Own
-from orchestrator.experiments.own.judge import judge, shown
+from orchestrator.experiments.own.judge import judge
 from orchestrator.experiments.own.plan import FIRST_TRIALS, OwnPlan, estimate, own_plan
-from orchestrator.experiments.own.trial import OwnTrial, Planned
+from orchestrator.experiments.own.trial import UNITS, OwnTrial, Planned
 from orchestrator.experiments.processes import TrialFailed
 from orchestrator.experiments.result import Outcome, Result
 from orchestrator.experiments.rings import bottleneck
@@ -106,14 +106,13 @@ class _Run:
         finally:
             await asyncio.shield(self._measuring.restore(self._touched))
         after = await self._describe()
-        trials = self._journal.trials if self._plan.search is None else []
         return await self._journal.conclude(
             self._experiment.document,
             self._options,
             self._seed,
             outcomes,
             (before, after),
-            lambda counted: judge(self._experiment, trials, counted, self._seed, self._plan.resamples),
+            lambda counted: judge(self._experiment, counted, self._seed, self._plan.resamples),
             chart(self._experiment),
             {"stack": stacks(self._journal.trials)},
         )
@@ -124,9 +123,9 @@ class _Run:
     async def _measure(self) -> list[Outcome]:
         total = len(self._experiment.combinations) * self._plan.trials
         await self._journal.repeat(self._planned(), total, self._trial, self._plan.repeated)
-        measure = shown(self._experiment)
         return [
-            Outcome(t.round, t.system, t.level(), t.value(measure), t.loss, t.valid)
+            Outcome(t.round, t.system, t.level(), t.value(measure), t.loss, t.valid, UNITS[measure])
+            for measure in self._experiment.document.measures
             for t in self._journal.trials
         ]
 
@@ -190,7 +189,10 @@ class _Run:
             searched = await side_by_side(members, self._plan.search, best, attempt, told)
             for number, one in searched.items():
                 cell = combinations[number]
-                found.append(Outcome(round_, cell.system, cell.factors, one.mbps, None, one.mbps > 0))
+                held = one.mbps > 0
+                found.append(
+                    Outcome(round_, cell.system, cell.factors, one.mbps, None, held, UNITS["throughput"])
+                )
                 if one.mbps:
                     best[number] = one.mbps
         return found

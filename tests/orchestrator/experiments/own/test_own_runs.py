@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from agents.client import Json
+from orchestrator.experiments.compare import compare, load
 from orchestrator.experiments.definitions import Options
 from orchestrator.experiments.own.experiment import Own
 from orchestrator.experiments.own.plan import own_plan
@@ -121,6 +122,26 @@ async def test_measures_are_rows_and_the_figure_shows_one(tmp_path: Path) -> Non
     row = {one.unit: one.median for one in result.rows if (one.system, one.factors["hogs"]) == ("linux", 0)}
     assert row == pytest.approx({"Mb/s": 40, "datagrams/s": 40e6 / 8 / 4300, "% lost": 100 / 3}, rel=0.03)
     assert (tmp_path / "runs" / RUN / "figure.png").stat().st_size > 10_000
+
+
+async def test_two_runs_are_compared_measure_by_measure(tmp_path: Path) -> None:
+    experiment = own(
+        changed(("measures", ["loss", "throughput"]), ("factors", {"system": ["linux", "copy"]}))
+    )
+    found = []
+    for name, rate in (("a", 40.0), ("b", 30.0)):
+
+        def carried(system: str, hogs: int, cpu: float, rate: float = rate) -> float:
+            return rate if system == "linux" else 90.0
+
+        await run(FakeMachine(carried), tmp_path / name, experiment, Options(trials=4))
+        found.append(load(name, tmp_path / name / "runs" / RUN))
+    rows = {(row.system, row.unit): row.value for row in compare(*found).rows}
+    assert (rows["linux", "Mb/s"].a, rows["linux", "Mb/s"].b) == pytest.approx((40, 30), rel=0.03)
+    assert (rows["linux", "% lost"].a, rows["linux", "% lost"].b) == pytest.approx((33.3, 50), rel=0.03)
+    findings = {key: value.finding for key, value in rows.items()}
+    assert findings["linux", "Mb/s"] == "lower" and findings["linux", "% lost"] == "higher"
+    assert findings["copy", "Mb/s"] == findings["copy", "% lost"] == "cannot tell"
 
 
 async def test_trials_end_when_every_interval_of_a_group_is_narrow(tmp_path: Path) -> None:
