@@ -80,7 +80,7 @@ async def read_json(request: web.Request) -> Any:
     """The request's JSON body. Raises `Problem` 400 when it is none, or says one thing twice."""
     body = await request.read()
     try:
-        return json.loads(body, parse_constant=_no_number, object_pairs_hook=_once)
+        return json.loads(body, parse_constant=_no_number, parse_float=_number, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise Problem(400, f"the request's body is not JSON: {error}") from None
 
@@ -95,6 +95,12 @@ def seconds(request: web.Request, name: str) -> float:
     if not 0 <= found <= WAIT_LIMIT_S:
         raise Problem(422, f"{name} must be 0 to {WAIT_LIMIT_S:g} seconds, not {text[:40]!r}", name)
     return found
+
+
+def _number(text: str) -> int | float:
+    """JSON has one kind of number: 2.0 is as whole as 2."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
 
 
 def _no_number(text: str) -> Any:

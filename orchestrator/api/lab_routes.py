@@ -1,5 +1,6 @@
 """Labs, their hosts and their networks."""
 
+import re
 from typing import Any
 
 from aiohttp import web
@@ -53,7 +54,10 @@ async def get_lab(request: web.Request) -> web.Response:
 
 async def destroy_lab(request: web.Request) -> web.Response:
     """Destroy a lab; a lab that is not there is destroyed already."""
-    lab = request.app[LABS].destroy(request.match_info["lab"])
+    name = request.match_info["lab"]
+    if not re.fullmatch(models.NAME_PATTERN, name):
+        raise Problem(404, f"no lab can have the name {name[:60]!r}", "lab")
+    lab = request.app[LABS].destroy(name)
     return web.Response(status=204) if lab is None else reply(lab_view(lab), 202, location(lab))
 
 

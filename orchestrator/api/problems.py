@@ -44,7 +44,7 @@ def validated(model: type[Body], value: Any) -> Body:
 
 
 def _fault(item: Any) -> dict[str, Any]:
-    message = in_words(item["msg"])
+    message = in_words(item["msg"].removeprefix("Value error, "))
     if item["type"] == "extra_forbidden":
         message = "unknown field"
     elif item["type"] != "missing":
