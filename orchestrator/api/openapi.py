@@ -14,7 +14,7 @@ ALWAYS = (401, 403, 421, 429, 500)
 PROBLEMS = {
     400: "the body is no JSON",
     401: "the token is missing or wrong, where the server wants one",
-    403: "a change that a web page of another origin asks for",
+    403: "a web page of another origin asks",
     404: "there is nothing of that name; `field` says what",
     409: "not in the state it is in; `detail` says why",
     413: "the body is too long",
@@ -44,7 +44,11 @@ def describe(routes: tuple[Route, ...]) -> dict[str, Any]:
             "description": "Labs of emulated workstations, and the papers' experiments in them.",
         },
         "paths": paths,
-        "components": {"schemas": _schemas(routes)},
+        "components": {
+            "schemas": _schemas(routes),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"token": []}],  # a server of this machine alone may have none
     }
 
 

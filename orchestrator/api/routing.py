@@ -28,8 +28,8 @@ class Route:
 
     `replies` maps each status of success to a model, a list of one (a JSON array), a Media, several of them
     to choose from, or None (empty); `body` is a model of JSON or a Media;
-    `problems` are the statuses it can fail with, beside those every route can (403, 421, 500) or that come
-    with a body (400).
+    `problems` are the statuses it can fail with, beside those every route can (401, 403, 421, 429,
+    500) or that come with a body (400).
     """
 
     method: str

@@ -249,7 +249,9 @@ async def test_a_console_has_the_hosts_capabilities_and_nothing_of_the_agents(
 async def test_a_console_follows_its_window_and_obeys_control_c(machine: MachineProcess) -> None:
     async with machine.client.console(LAB, "left", {}) as talk:
         await talk.send('{"rows": 10, "columns": 20}')
-        await talk.send(b"stty -echo; stty size; echo go; sleep 1000\r")
+        # What says that it goes is in the foreground then, and the one whom Control-C is for.
+        program = b"""sh -c 'trap "echo caught; exit" INT; echo go; while :; do sleep 1; done'"""
+        await talk.send(b"stty -echo; stty size; " + program + b"\r")
         shown = b""
         while b"\ngo\r" not in shown:
             data = await talk.receive()
@@ -258,7 +260,7 @@ async def test_a_console_follows_its_window_and_obeys_control_c(machine: Machine
         await talk.send(b"\x03")
         await talk.send(b"exit 0\r")
         rest, status = await said(talk)
-    assert "10 20" in shown.decode() + rest and status == 0
+    assert "10 20" in shown.decode() and "caught" in rest and status == 0
 
 
 async def test_what_is_no_window_ends_the_console(machine: MachineProcess) -> None:
