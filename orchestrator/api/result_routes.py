@@ -5,7 +5,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +20,7 @@ from orchestrator.experiments.files import whole_lines
 from orchestrator.services import RUNS, STORE
 from orchestrator.store import Run, explain
 
+T = TypeVar("T")
 LINES = Media("application/x-ndjson", "one JSON object in each line")
 CSV = Media("text/csv", "a table with a heading")
 PARQUET = Media("application/vnd.apache.parquet", "the same table as a Parquet file")
@@ -62,9 +63,8 @@ async def get_series(request: web.Request) -> web.StreamResponse:
     interval."""
     directory, form = await _table(request)
     if form == "ndjson":
-        lines = await asyncio.to_thread(tables.trial_lines, directory)
-        found = "".join(json.dumps(one) + "\n" for one in tables.series_lines(lines))
-        return _lines(found.encode())
+        found = await _whole(lambda: [json.dumps(one) for one in _series(directory)])
+        return _lines("".join(f"{line}\n" for line in found).encode())
     return await _rows(directory, form, tables.series)
 
 
@@ -161,7 +161,19 @@ async def _rows(
         return tables.FORMS[form](made(tables.trial_lines(directory)))
 
     kind = {"csv": CSV, "parquet": PARQUET}[form].content_type
-    return web.Response(body=await asyncio.to_thread(work), headers={"Content-Type": kind})
+    return web.Response(body=await _whole(work), headers={"Content-Type": kind})
+
+
+def _series(directory: Path) -> Iterable[dict[str, Any]]:
+    return tables.series_lines(tables.trial_lines(directory))
+
+
+async def _whole(work: Callable[[], T]) -> T:
+    """What is made of trials.jsonl. Raises Problem 409 when that is not as it was written."""
+    try:
+        return await asyncio.to_thread(work)
+    except ValueError as error:
+        raise Problem(409, str(error), "run") from error
 
 
 def _lines(body: bytes) -> web.Response:

@@ -220,7 +220,7 @@ ROUTES = (
         f"{RUN}/trials",
         results.get_trials,
         {200: (results.LINES, results.CSV, results.PARQUET)},
-        problems=(404, 422),
+        problems=(404, 409, 422),
         query=results.TableQuery,
     ),
     Route(
@@ -228,7 +228,7 @@ ROUTES = (
         f"{RUN}/series",
         results.get_series,
         {200: (results.LINES, results.CSV, results.PARQUET)},
-        problems=(404, 422),
+        problems=(404, 409, 422),
         query=results.TableQuery,
     ),
     Route("GET", f"{RUN}/result", results.get_result, {200: Result}, problems=(404, 409)),

@@ -14,7 +14,7 @@ from math import comb
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from orchestrator.experiments.definitions import Level
 from orchestrator.experiments.environment import VOLATILE, flat
@@ -32,6 +32,11 @@ OF_THE_CALIBRATION = ("ring_mbps", "offered_mbps", "quota_us", "period_us", "que
 """Of a calibration, the same. The rest is how it was found."""
 MOST = 40
 """Differences that are listed, at most, of definition or environment; more say no more."""
+
+
+OUTCOMES = TypeAdapter(list[Outcome])
+TREE = TypeAdapter(dict[str, Any])
+"""Files may come from elsewhere (archive.py)."""
 
 
 class CompareError(Exception):
@@ -111,12 +116,16 @@ def load(run_id: str, directory: Path) -> Finished:
         return Finished(
             run_id,
             Result.model_validate(result),
-            [Outcome(**one) for one in outcomes["outcomes"]],
-            definition["definition"],
-            definition["options"],
+            OUTCOMES.validate_python(outcomes["outcomes"]),
+            TREE.validate_python(definition["definition"]),
+            TREE.validate_python(definition["options"]),
         )
-    except (ValidationError, LookupError, TypeError) as error:
-        raise CompareError(f"the files of the run {run_id} are not as they were written: {error}") from None
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        why = f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+    except (LookupError, TypeError) as error:
+        why = f"{type(error).__name__}: {error}"
+    raise CompareError(f"the files of the run {run_id} are not as they were written: {why}")
 
 
 def compare(a: Finished, b: Finished) -> Comparison:
@@ -226,7 +235,7 @@ def _key(factors: Mapping[str, Level]) -> tuple[tuple[str, Level], ...]:
 def _warnings(a: Finished, b: Finished) -> Iterator[str]:
     for run in (a, b):
         if run.result.verdict == "invalid":
-            yield f"{run.id} is invalid: {'; '.join(run.result.environment.get('notes', [])[:1])}"
+            yield f"{run.id} is invalid"
     yield from _apart("definition", a.definition, b.definition)
     options = [{k: v for k, v in run.options.items() if k != "seed"} for run in (a, b)]
     yield from _apart("options", *options)
@@ -241,7 +250,7 @@ def _circumstances(environment: Mapping[str, Any]) -> dict[str, Any]:
     """What of a run's environment may make its numbers incomparable with another's."""
     found = {
         name: value
-        for name, value in environment.get("before", {}).items()
+        for name, value in _tree(environment.get("before")).items()
         if name not in VOLATILE or name == "project"
     }
     found["lab"] = _chosen(found.get("lab", {}), OF_THE_LAB)
@@ -249,8 +258,12 @@ def _circumstances(environment: Mapping[str, Any]) -> dict[str, Any]:
     return found | {"stack": environment.get("stack", {})}
 
 
-def _chosen(tree: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    return {name: tree[name] for name in names if name in tree}
+def _chosen(tree: Any, names: Iterable[str]) -> dict[str, Any]:
+    return {name: value for name, value in _tree(tree).items() if name in names}
+
+
+def _tree(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _apart(what: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:

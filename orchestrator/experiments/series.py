@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 Samples = Mapping[str, Any]
 """{"interval_s", "t_ns": [...], "counters": {name: [...]}}, as a workload's final state has it."""
@@ -23,6 +23,12 @@ class Series(BaseModel):
     interval_s: float
     t_s: list[float]
     values: dict[str, list[float | None]]
+
+    @model_validator(mode="after")
+    def _one_value_each(self) -> Series:
+        if any(len(column) != len(self.t_s) for column in self.values.values()):
+            raise ValueError("as many values as intervals are needed")
+        return self
 
 
 def forwarded(source: Samples | None, sink: Samples | None, t0_ns: int, datagram_bytes: int) -> Series | None:

@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from orchestrator.experiments.files import FORMAT, whole_lines
+from orchestrator.experiments.series import Series
 
 Scalar = str | int | float | bool | None
 Table = list[dict[str, Scalar]]
@@ -23,10 +26,18 @@ BULKY = ("format", "factors", "counters", "series")
 
 
 def trial_lines(directory: Path) -> list[dict[str, Any]]:
-    """The trials of a run, in the order in which they were done. Raises OSError, ValueError."""
+    """The trials of a run, in the order in which they were done. Raises OSError, and ValueError when the file
+    is not as it was written."""
     found = [json.loads(line) for line in whole_lines(directory / "trials.jsonl").splitlines()]
-    if not all(isinstance(one, dict) for one in found):
-        raise ValueError("trials.jsonl has a line that is no trial")
+    for number, line in enumerate(found, 1):
+        # Files may come from elsewhere (archive.py).
+        if not isinstance(line, dict) or not isinstance(line.get("factors", {}), dict):
+            raise ValueError(f"line {number} of trials.jsonl is no trial")
+        if line.get("series") is not None:
+            try:
+                Series.model_validate(line["series"])
+            except ValidationError:
+                raise ValueError(f"the series in line {number} of trials.jsonl is none") from None
     return found
 
 

@@ -66,6 +66,23 @@ async def test_a_run_under_way_has_its_trials_in_each_form(api: Api) -> None:
     assert await bytes_of(api, f"{run['id']}/series", "application/x-ndjson") == b""
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[1]",
+        "{",
+        '{"factors": 7}',
+        '{"series": 7}',
+        '{"series": {"interval_s": 0.5, "t_s": [1, 2], "values": {"loss": [0]}}}',
+    ],
+)
+async def test_trials_that_are_not_as_they_were_written_are_told(api: Api, line: str) -> None:
+    run = await stored(store_of(api), A)
+    (store_of(api).directory(run.id) / "trials.jsonl").write_text(line + "\n")
+    for path in ("trials?format=csv", "series?format=parquet", "series"):
+        assert (await api.send("GET", f"/api/v1/runs/{A}/{path}", status=409))["field"] == "run"
+
+
 async def test_the_figure_as_png_and_svg_is_a_picture_and_nothing_more(api: Api) -> None:
     await stored(store_of(api), A)
     assert (await bytes_of(api, f"{A}/figure", "image/png")).startswith(PNG[:8])

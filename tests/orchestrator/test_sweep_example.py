@@ -41,4 +41,6 @@ def test_the_sweep_runs_and_draws(orchestrator: Orchestrator, tmp_path: Path) ->
     assert (tmp_path / figure).read_bytes().startswith(PNG)
     runs = orchestrator.send("GET", "/api/v1/runs")["runs"]
     assert [f"{run['id']}.png" for run in runs] == [figure]
+    series = orchestrator.send("GET", f"/api/v1/runs/{runs[0]['id']}/series?format=csv")
+    assert series.splitlines()[0].endswith(",t_s,offered_mbps,throughput_mbps,loss")
     assert runs[0]["state"] in ("done", "invalid")  # on a busy machine trials may not count

@@ -114,6 +114,10 @@ async def test_what_cannot_be_compared_is_refused_with_the_reason(tmp_path: Path
     b.result.experiment = "ipc"
     with pytest.raises(CompareError, match=f"{A} is a run of cp, {B} one of ipc"):
         compare(a, b)
+    for outcomes in ("7", '{"outcomes": [{"round": []}]}', '{"outcomes": 1}'):
+        (tmp_path / B / "outcomes.json").write_text(outcomes)
+        with pytest.raises(CompareError, match="not as they were written"):
+            load(B, tmp_path / B)
     (tmp_path / B / "outcomes.json").unlink()
     with pytest.raises(CompareError, match=f"the run {B} has no outcomes.json"):
         load(B, tmp_path / B)
