@@ -63,6 +63,7 @@ async def create_run(request: web.Request) -> web.Response:
         if "profile" in body.model_fields_set:
             raise Problem(422, "profile: only a shipped experiment has profiles", "profile")
         name = str(body.experiment.get("name"))
+        del options["profile"]
         options["document"] = body.experiment
     if body.dry_run:
         found = await asyncio.to_thread(request.app[CATALOGUE].estimate, name, options)

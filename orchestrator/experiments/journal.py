@@ -210,7 +210,7 @@ class Journal(Generic[R]):
     ) -> Result:
         """Judges the outcomes and writes result, environment (before and after, and `extra`) and figure."""
         before, after = surroundings
-        self.progress("result", len(outcomes), len(outcomes), 1.0)
+        self.progress("result", len(self.trials), len(self.trials), 1.0)
         changed = environment.changes(before, after)
         void = validity.environment_problems(changed)
         if void:

@@ -91,6 +91,7 @@ async def test_a_document_becomes_a_run_with_a_result_and_a_figure(tmp_path: Pat
         run = await api.run(**body)
         assert (run["state"], run["verdict"], run["experiment"]) == ("done", "measured", "mine")
         assert run["lab"] == f"mine-{run['id'][-6:]}"
+        assert "profile" not in run["options"] and run["options"]["document"] == body["experiment"]
         result = await api.send("GET", f"/api/v1/runs/{run['id']}/result")
         assert [row["trials"] for row in result["rows"]] == [1, 1, 1, 1]
         async with api.client.get(f"/api/v1/runs/{run['id']}/figure") as answer:

@@ -56,7 +56,9 @@ def chart(experiment: Own) -> Draw:
                 continue
             system, factors = lined(one.system, one.factors)
             marked.append(replace(one, system=system, factors=factors))
-        draw(result.model_copy(update={"rows": named}), marked, title or document.name, source, path, axis)
+        # A dollar would begin a formula.
+        heading = (title or document.name).replace("$", r"\$")
+        draw(result.model_copy(update={"rows": named}), marked, heading, source, path, axis)
 
     return drawn
 

@@ -199,7 +199,7 @@ class Document(Strict):
     """An experiment: datagrams on their way through a lab, what is varied, and how it is measured."""
 
     name: Name
-    title: Annotated[str, StringConstraints(max_length=200)] = ""
+    title: Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
     topology: Annotated[
         Annotated[str, Tag("text")] | Annotated[dict[str, Any], Tag("mapping")],
         Discriminator(_text_or_mapping),

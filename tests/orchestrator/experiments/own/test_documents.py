@@ -140,6 +140,8 @@ def test_an_event_may_be_written_without_quotes_in_yaml() -> None:
     [
         (("speed", 1), "speed", "not a field known here"),
         (("name", "Mine"), "name", 'not "Mine"'),
+        (("title", "two\nlines"), "title", "pattern"),
+        (("title", "\ud800"), "title", "unicode"),
         (("topology", "three-fddi"), "topology", "there is no shipped topology 'three-fddi'"),
         (("topology", {"name": "x"}), "topology.hosts", "is required"),
         (("topology", None), "topology", "is required"),

@@ -117,6 +117,7 @@ async def test_measures_are_rows_and_the_figure_shows_one(tmp_path: Path) -> Non
     document = changed(
         ("measures", ["throughput", "datagrams", "loss"]),
         ("figure", {"x": "system", "lines": "hogs", "y": "loss"}),
+        ("title", r"what $\nothing costs"),
     )
     result = await run(FakeMachine(half), tmp_path, own(document))
     row = {one.unit: one.median for one in result.rows if (one.system, one.factors["hogs"]) == ("linux", 0)}
