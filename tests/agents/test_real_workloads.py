@@ -177,6 +177,20 @@ async def test_a_source_changes_rate_and_size_while_it_runs(path: Path, system: 
     assert caught.value.status == 409
 
 
+async def test_a_source_that_changes_still_takes_the_time_it_was_to_take(path: Path) -> None:
+    client, slow_mbps, seconds, size = path.client, 0.1, 1.0, 250
+    where = {"local": path.at("middle", "ring-b").replace(":9000", ":0"), "remote": path.at("sink", "ring-b")}
+    timed = {"warmup_s": 0.1, "duration_s": seconds, "flow": 1}
+    source = await path.start("middle", "source", "linux", **where, **timed, size=size, rate_mbps=slow_mbps)
+    await client.change(LAB, "middle", source, {"rate_mbps": 10.0})
+    state = await client.workload(LAB, "middle", source, wait_s=30)
+    assert state["state"] == "done", state
+    result = state["result"]
+    gap_s = size * 8 / (slow_mbps * 1e6)
+    assert (result["t1_ns"] - result["t0_ns"]) / 1e9 > seconds - 2 * gap_s  # it is never early
+    assert result["sent_measured"] > 2 * seconds / gap_s
+
+
 async def test_a_sink_of_any_flow_tells_sources_apart_and_reports_loss_as_it_goes(path: Path) -> None:
     client = path.client
     to = path.at("sink", "ring-b")
