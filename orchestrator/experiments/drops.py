@@ -108,13 +108,12 @@ def _wire_drops(network: Counts, wire: Wire) -> dict[str, int]:
         refused = network.get(f"{had_by}.rx_dropped", 0)
         found[f"{had_by} rx_dropped"] = refused
         found[f"{sent_by} tx_dropped"] = max(0, network.get(f"{sent_by}.tx_dropped", 0) - refused)
-    # Each is counted at a port, where the frame came from its sender or was to leave for its receiver.
-    first, last = wire.networks[0], wire.networks[-1]
-    lost, cut_in = (f"{wire.sender_port}.{field}" for field in ("impairment_drops", "cut_in_drops"))
-    found[f"{first} impairment"] = network.get(lost, 0)
-    found[f"{first} cut"] = network.get(cut_in, 0)
-    cut = found.get(f"{last} cut", 0) + network.get(f"{wire.receiver_port}.cut_out_drops", 0)
-    found[f"{last} cut"] = cut
+    # Each is counted at a port, where the frame came into a network or was to leave it.
+    entered = (wire.sender_port, *(into for _, into in wire.trunks))
+    left = (*(out for out, _ in wire.trunks), wire.receiver_port)
+    for name, into, out in zip(wire.networks, entered, left, strict=True):
+        found[f"{name} impairment"] = network.get(f"{into}.impairment_drops", 0)
+        found[f"{name} cut"] = network.get(f"{into}.cut_in_drops", 0) + network.get(f"{out}.cut_out_drops", 0)
     inside = tuple(f"{one}." for one in wire.networks)
     for name, count in network.items():
         device, _, field = name.rpartition(".")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 PORT = 9000
@@ -13,7 +14,8 @@ PORT = 9000
 class Wire:
     """One crossing: the sending and the receiving host's interface, and the networks' devices between.
 
-    `networks` are those that a datagram crosses, more than one where trunks join them.
+    `networks` are those that a datagram crosses, more than one where trunks join them; `trunks` are the ports
+    by which it leaves one and comes into the next.
     """
 
     networks: tuple[str, ...]
@@ -21,6 +23,7 @@ class Wire:
     sender_port: str
     receiver: str
     receiver_port: str
+    trunks: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
@@ -125,5 +128,11 @@ def _leg(record: Mapping[str, Any], sender: str, receiver: str, crossing: Crossi
         sender_port=f"{crossing.leaves}.{out['peer']}",
         receiver=f"{receiver}.{into['name']}",
         receiver_port=f"{crossing.enters}.{into['peer']}",
+        trunks=tuple(
+            (f"{before}.{port['trunk']}", f"{after}.{port['name']}")
+            for before, after in pairwise(crossing.networks)
+            for port in record["networks"][after]["port_details"]
+            if port["trunk"] in record["networks"][before]["ports"]
+        ),
     )
     return Leg(wire, str(out["address"]), str(into["address"]))

@@ -132,6 +132,39 @@ def test_a_sink_on_our_stack_has_its_managers_drops_and_its_room(record: dict[st
     assert sink_refused({"udp.RcvbufErrors": 100}, {}) == 100
 
 
+def test_over_trunks_a_cut_is_where_the_frame_came_in() -> None:
+    def network(ports: dict[str, str | None]) -> dict[str, Any]:
+        details = [{"name": name, "trunk": trunk} for name, trunk in ports.items()]
+        return {"ports": list(ports), "port_details": details}
+
+    def host(network: str, peer: str) -> dict[str, Any]:
+        return {"interfaces": [{"name": "eth0", "network": network, "peer": peer, "address": "10.0.0.1"}]}
+
+    record = {
+        "hosts": {"a": host("left", "p1"), "b": host("right", "p2")},
+        "networks": {
+            "left": network({"p1": None, "p3": "p4"}),
+            "mid": network({"p4": "p3", "p5": "p6", "p7": "p8"}),
+            "right": network({"p2": None, "p6": "p5"}),
+        },
+    }
+    way = Way.of(record, ("a", "b"), [Crossing("left", "right", ("left", "mid", "right"))])
+    assert way.wires[0].trunks == (("left.p3", "mid.p4"), ("mid.p5", "right.p6"))
+    counted = {"mid.p4.cut_in_drops": 1, "right.p6.impairment_drops": 3, "right.p2.cut_out_drops": 4}
+    seen = Seen(
+        network={
+            **counted,
+            "mid.p5.cut_out_drops": 1,
+            "mid.p7.cut_in_drops": 9,
+            "left.p1.cut_other_drops": 9,
+        },
+        hosts={"a": {}, "b": {}},
+        parts=[Part({"sent": 100}, {}), Part({"received": 91}, {})],
+    )
+    (passage,) = passages(seen, way)
+    assert named(passage) == {"mid cut": 2, "right impairment": 3, "right cut": 4}
+
+
 def test_interfaces_tell_datagrams_from_arp(record: dict[str, Any]) -> None:
     wire, _ = way_of(record).wires
     counted = {
