@@ -14,7 +14,7 @@ from orchestrator.experiments.local.trial import Place, Scene
 
 PAGE_BYTES, LARGE_PAGE_BYTES = 4096, 2 << 20
 POOL_QUEUES = 4
-"""A pool holds so many queues of operations: those written, delivered, given back, and to be used again."""
+"""A pool of large pages holds so many queues: those written, delivered, given back, and to be used again."""
 POOL_FRAMES = 24
 """A pool holds so many frames at least; its pages are memory of the machine."""
 QUEUE_BYTES = 16 << 20
@@ -40,7 +40,8 @@ def ipc(definition: LocalDefinition, cell: Cell, plan: LocalPlan, channel: str) 
     if cell.system != "linux":
         params["protection"] = cell.factors["tier"]
         params["page_bytes"] = page
-        params["pages"] = POOL_QUEUES * queue * size // page
+        if large:
+            params["pages"] = POOL_QUEUES * queue
     return Row(
         [
             Part("producer", "producer", writer, params),
