@@ -5,8 +5,21 @@
 
 #include "workloads.h"
 
+/* Bytes to pass on. A socket says how long a datagram was (MSG_TRUNC), of which no more than `size` bytes are in its buffer. */
+static uint64_t cut_off(struct io_message *m, int count, uint32_t size)
+{
+    uint64_t bytes = 0;
+    for (int i = 0; i < count; i++)
+        for (int k = 0; k < m[i].parts; k++) {
+            if (m[i].part[k].len > (int)size)
+                m[i].part[k].len = (int)size;
+            bytes += (uint64_t)m[i].part[k].len;
+        }
+    return bytes;
+}
+
 static int forward(const struct io_system_ops *ops, struct io_channel *in, struct io_channel *out, bool local,
-                   struct ts_control *control, struct cs_counters *counters, struct ts_forwarder_result *r)
+                   uint32_t size, struct ts_control *control, struct cs_counters *counters, struct ts_forwarder_result *r)
 {
     cs_counter *messages_in = cs_counter_get(counters, local ? "operations_in" : "datagrams_in");
     cs_counter *messages_out = cs_counter_get(counters, local ? "operations_out" : "datagrams_out");
@@ -19,10 +32,7 @@ static int forward(const struct io_system_ops *ops, struct io_channel *in, struc
             return n == -ENODATA ? 0 : n;
         if (n == 0)
             continue;
-        uint64_t bytes = 0;
-        for (int i = 0; i < n; i++)
-            for (int k = 0; k < m[i].parts; k++)
-                bytes += (uint64_t)m[i].part[k].len;
+        uint64_t bytes = cut_off(m, n, size);
         r->received += (uint64_t)n;
         r->batches++;
         r->bytes += bytes;
@@ -56,7 +66,7 @@ int ts_forwarder(const struct io_system_ops *ops, const struct ts_forwarder_conf
     err = ops->open(&c->out, &out);
     if (err == 0) {
         atomic_store(&control->ready, 1);
-        err = forward(ops, in, out, c->in.channel, control, counters, r);
+        err = forward(ops, in, out, c->in.channel, c->in.size, control, counters, r);
         r->busy_ns = ts_cpu_ns();
         ops->close(out);
     }

@@ -198,6 +198,16 @@ def test_kernel_system_moves_data_unchanged(links: None, tmp_path: Path, system:
         check_unchanged(workload)
 
 
+@pytest.mark.parametrize("system", ["linux", "linux-batch"])
+def test_what_is_longer_than_a_forwarder_takes_is_cut_off(links: None, tmp_path: Path, system: str) -> None:
+    with forwarder(system, tmp_path, size=1000) as workload:
+        with kernel_socket("10.98.0.1", 0) as out, kernel_socket("10.98.1.1", 9000) as back:
+            for data in (b"a" * 1000, b"b" * 4300, b"c" * 999):
+                out.sendto(data, ("10.98.0.2", 9000))
+                assert back.recv(65536) == data[:1000]
+        assert workload.stop()["sent"] == 3
+
+
 STACKS = [
     (system, backend, "cooperative") for system in ("copy", "shipping") for backend in ("xdp", "packet")
 ]
