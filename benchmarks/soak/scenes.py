@@ -12,6 +12,8 @@ from benchmarks.soak.processes import descendants, kill
 from orchestrator.client import Client, ClientError, Refused
 
 SYSTEMS = ("linux", "linux-batch", "copy", "shipping")
+LARGEST = 4324
+"""Bytes of payload that a ring of FDDI carries in a frame."""
 PATIENCE_S = 120.0
 _POLL_S = 0.2
 
@@ -30,7 +32,7 @@ def experiment(random: Random) -> Json:
     rings = [f"ring-{n}" for n in range(1, middles + 2)] if shape == "chain" else ["ring-a", "ring-b"]
     names = [f"part{n}" for n in range(len(hosts))]
     workloads: Json = {
-        names[0]: {"workload": "source", "host": hosts[0], "to": names[1], "size": random.randint(28, 9000)}
+        names[0]: {"workload": "source", "host": hosts[0], "to": names[1], "size": random.randint(28, LARGEST)}
     }
     for n in range(1, len(hosts) - 1):
         workloads[names[n]] = {
