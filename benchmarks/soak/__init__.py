@@ -1,6 +1,6 @@
 """`bench soak`: two hours of random labs, workloads and faults against an orchestrator of its own.
 
-What must hold is looked at after each scene: the books of every trial balance to the datagram, no lab and no
+A scene follows from its number. What must hold is looked at after each: the books of every trial balance to the datagram, no lab and no
 process of one is left, and the agents neither grow nor collect descriptors. The rows compare
 the last quarter of the time with the second one; the first has caches and logs that fill up.
 """
@@ -19,7 +19,7 @@ from benchmarks._rows import SEED, row
 from benchmarks.soak import scenes
 from benchmarks.soak.processes import descendants, size
 from orchestrator.cli.private import private_server
-from orchestrator.client import Client
+from orchestrator.client import Client, ClientError
 from orchestrator.state import state_directory
 
 HOURS, QUICK_HOURS = 2.0, 0.05
@@ -32,7 +32,7 @@ Sizes = dict[str, dict[int, float]]
 
 
 class Books:
-    """How many trials were looked at, and those whose books do not balance or that failed."""
+    """How many trials were looked at, and what went wrong: books that do not balance, failures, broken scenes."""
 
     def __init__(self) -> None:
         self.trials = 0
@@ -54,7 +54,7 @@ def main(options: dict[str, Any], report: Report) -> dict[str, Any]:
 
     Raises:
         PermissionError: not root.
-        scenes.Broken: something that must hold did not; the message says what, and the seed of its scene.
+        scenes.Broken: labs are left that cannot be destroyed.
     """
     if os.geteuid() != 0:
         raise PermissionError("bench soak needs root: it makes network namespaces")
@@ -71,9 +71,9 @@ def main(options: dict[str, Any], report: Report) -> dict[str, Any]:
                     told.append(scenes.measured(client, random, books.look))
                 else:
                     told.append(scenes.explored(client, random, private.process.pid))
-                scenes.gone(client)
-            except Exception as error:
-                raise scenes.Broken(f"scene {done}: {error}") from error
+            except (scenes.Broken, ClientError) as error:
+                books.wrong.append(f"scene {done}: {error}")
+            scenes.gone(client)
             _weigh(private.process.pid, done, sizes)
     return {
         "benchmark": "soak",

@@ -32,7 +32,12 @@ def experiment(random: Random) -> Json:
     rings = [f"ring-{n}" for n in range(1, middles + 2)] if shape == "chain" else ["ring-a", "ring-b"]
     names = [f"part{n}" for n in range(len(hosts))]
     workloads: Json = {
-        names[0]: {"workload": "source", "host": hosts[0], "to": names[1], "size": random.randint(28, LARGEST)}
+        names[0]: {
+            "workload": "source",
+            "host": hosts[0],
+            "to": names[1],
+            "size": random.randint(28, LARGEST),
+        }
     }
     for n in range(1, len(hosts) - 1):
         workloads[names[n]] = {
