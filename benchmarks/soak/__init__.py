@@ -1,8 +1,8 @@
 """`bench soak`: two hours of random labs, workloads and faults against an orchestrator of its own.
 
-A scene follows from its number. What must hold is looked at after each: the books of every trial balance to the datagram, no lab and no
-process of one is left, and the agents neither grow nor collect descriptors. The rows compare
-the last quarter of the time with the second one; the first has caches and logs that fill up.
+A scene follows from its number. What must hold is looked at after each: the books of every trial balance to
+the datagram, no lab and no process of one is left, and the agents neither grow nor collect descriptors. The
+rows compare the last quarter of the time with the second one; in the first, caches and logs fill up.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Sizes = dict[str, dict[int, float]]
 
 
 class Books:
-    """How many trials were looked at, and what went wrong: books that do not balance, failures, broken scenes."""
+    """How many trials were looked at, and what went wrong: books, failed trials, broken scenes."""
 
     def __init__(self) -> None:
         self.trials = 0
