@@ -17,6 +17,7 @@ from orchestrator.api.problems import store_problems
 from orchestrator.api.table import BASE, ROUTES
 from orchestrator.events import EventBus
 from orchestrator.labs import Labs
+from orchestrator.recovery import going_on
 from orchestrator.runs import Runs, settle
 from orchestrator.services import (
     CATALOGUE,
@@ -29,7 +30,7 @@ from orchestrator.services import (
     Catalogue,
     MachineDescription,
 )
-from orchestrator.store import Store
+from orchestrator.store import Store, interrupted
 
 LOCAL = Access()
 
@@ -53,9 +54,14 @@ class Keeper(MachineDescription, Protocol):
 
 
 def create_app(
-    state: Path, keep: Callable[[EventBus], Keeper], catalogue: Catalogue, access: Access = LOCAL
+    state: Path,
+    keep: Callable[[EventBus], Keeper],
+    catalogue: Catalogue,
+    access: Access = LOCAL,
+    lasting: bool = True,
 ) -> web.Application:
-    """An orchestrator with its results in `state`, which the caller holds the lock of."""
+    """An orchestrator with its results in `state`, which the caller holds the lock of. One that is not
+    `lasting` serves one client, and leaves nothing for others to go on with."""
     app = web.Application(
         client_max_size=BODY_LIMIT, middlewares=[problem_middleware, *guard(access), store_problems]
     )
@@ -68,7 +74,7 @@ def create_app(
     app[LABS] = Labs(machine, events)
 
     async def store(app: web.Application) -> AsyncIterator[None]:
-        app[STORE] = await Store.open(state)
+        app[STORE] = await Store.open(state, going_on(catalogue) if lasting else interrupted)
         yield
         await app[STORE].close()
 
@@ -86,7 +92,8 @@ def create_app(
         await app[LABS].destroy_all()
 
     async def runs(app: web.Application) -> AsyncIterator[None]:
-        app[RUNS] = Runs(app[STORE], app[LABS], machine, catalogue, events)
+        app[RUNS] = Runs(app[STORE], app[LABS], machine, catalogue, events, lasting)
+        await app[RUNS].take_up()
         worker = asyncio.create_task(app[RUNS].work(), name="runs")
 
         def machine_died(message: str) -> None:

@@ -54,16 +54,24 @@ class _Interruption(Exception):
 
 
 class Runs:
-    """The queue and the one run under way."""
+    """The queue and the one run under way. `lasting`: others go on with it when this process dies
+    (orchestrator.recovery)."""
 
     def __init__(
-        self, store: Store, labs: Labs, machine: MachineSource, engine: Engine, events: EventBus
+        self,
+        store: Store,
+        labs: Labs,
+        machine: MachineSource,
+        engine: Engine,
+        events: EventBus,
+        lasting: bool,
     ) -> None:
         self._store = store
         self._labs = labs
         self._machine = machine
         self._engine = engine
         self._events = events
+        self._lasting = lasting
         self._queue: dict[str, Run] = {}
         self._current: Run | None = None
         self._measuring: asyncio.Task[str] | None = None
@@ -88,6 +96,11 @@ class Runs:
         """How far the run under way is; None for any other."""
         return self._progress if self._current is not None and self._current.id == run_id else None
 
+    async def take_up(self) -> None:
+        """Queue what was queued when this orchestrator began: what a dead one left, and may go on."""
+        for run in await self._store.waiting():
+            self._enqueue(run)
+
     async def submit(self, experiment: str, lab: str | None, options: dict[str, Any]) -> Run:
         """Queue a run. Raises Problem (unknown experiment, lab not ready) and StoreError."""
         await asyncio.to_thread(self._engine.topology, experiment, options)
@@ -95,10 +108,8 @@ class Runs:
             self._labs.ready(lab)
         if self._closing:
             raise Problem(503, "the orchestrator is stopping")
-        run = await self._store.add(Run(new_run_id(), experiment, options, lab))
-        self._queue[run.id] = run
-        self._tell(run)
-        self._wanted.set()
+        run = await self._store.add(Run(new_run_id(), experiment, options, lab, queued=self._moment()))
+        self._enqueue(run)
         return run
 
     async def find(self, run_id: str) -> Run:
@@ -141,17 +152,16 @@ class Runs:
             detail = f"the run {run_id} is {run.state}; runs that are {', '.join(most)} or {last} can go on"
             raise Problem(409, detail, "run")
         await asyncio.to_thread(self._engine.topology, run.experiment, run.options)
-        if run.lab is not None and not _has_own_lab(run):
+        if run.lab is not None and not has_own_lab(run):
             self._labs.ready(run.lab)
         if self._closing:
             raise Problem(503, "the orchestrator is stopping")
-        run = replace(run, state="queued", message="", verdict=None, finished=None)
+        again: dict[str, Any] = {"state": "queued", "queued": self._moment(), "interruptions": 0}
+        run = replace(run, message="", verdict=None, finished=None, **again)
         await self._store.update(run)
         if run.id not in self._queue and (self._current is None or self._current.id != run.id):
             # Else somebody else was as quick.
-            self._queue[run.id] = run
-            self._tell(run)
-            self._wanted.set()
+            self._enqueue(run)
         return run
 
     def interrupt(self, state: str, message: str) -> None:
@@ -180,10 +190,18 @@ class Runs:
         self._wanted.set()
         await self._idle.wait()
 
+    def _enqueue(self, run: Run) -> None:
+        self._queue[run.id] = run
+        self._tell(run)
+        self._wanted.set()
+
+    def _moment(self) -> str | None:
+        return now() if self._lasting else None
+
     async def _execute(self, run: Run) -> None:
         self._idle.clear()
         self._interruption, self._progress = None, None
-        own_lab = _has_own_lab(run)
+        own_lab = has_own_lab(run)
         lab = run.lab or _own_lab(run)
         self._current = run = replace(run, state="running", started=now(), lab=lab)
         self._tell(run)
@@ -276,7 +294,8 @@ def _own_lab(run: Run) -> str:
     return f"{run.experiment[:24]}-{run.id.rpartition('-')[2]}"
 
 
-def _has_own_lab(run: Run) -> bool:
+def has_own_lab(run: Run) -> bool:
+    """Whether a run deploys its lab itself."""
     return run.lab in (None, _own_lab(run))
 
 

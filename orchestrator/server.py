@@ -89,7 +89,7 @@ async def serve(
     if until_stdin_closes:
         _watch_stdin(stop)
     with bound(listen) as (sock, place), owned(state, place.address):
-        app = create_app(state, keep, catalogue, who)
+        app = create_app(state, keep, catalogue, who, lasting=not until_stdin_closes)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=3.0)
         starting = asyncio.create_task(_start(runner, sock, who))
         stopping = asyncio.create_task(stop.wait())

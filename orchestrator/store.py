@@ -25,15 +25,22 @@ T = TypeVar("T")
 ENDED = ("done", "invalid", "failed", "cancelled")
 CAN_GO_ON = ("paused", "interrupted", "failed", "cancelled")
 """States of runs that have stopped without a result."""
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
     id TEXT PRIMARY KEY, experiment TEXT NOT NULL, lab TEXT, options TEXT NOT NULL,
     state TEXT NOT NULL, message TEXT NOT NULL, verdict TEXT,
-    created TEXT NOT NULL, started TEXT, finished TEXT, imported TEXT
+    created TEXT NOT NULL, started TEXT, finished TEXT, imported TEXT,
+    queued TEXT, interruptions INTEGER NOT NULL DEFAULT 0
 ) STRICT
 """
-OLDER = {1: "ALTER TABLE runs ADD COLUMN imported TEXT"}
+OLDER = {
+    1: ("ALTER TABLE runs ADD COLUMN imported TEXT",),
+    2: (
+        "ALTER TABLE runs ADD COLUMN queued TEXT",
+        "ALTER TABLE runs ADD COLUMN interruptions INTEGER NOT NULL DEFAULT 0",
+    ),
+}
 """What makes an index of each older version one of the next."""
 AS_JSON = ("options", "imported")
 """The columns that hold JSON."""
@@ -54,7 +61,9 @@ class StoreFull(StoreError):
 class Run:
     """One execution of an experiment. Times are UTC, ISO 8601. `lab` is None until one is chosen.
 
-    `imported` says where a run was done that was not done here (archive.Origin), and when it came.
+    `imported` says where a run was done that was not done here (archive.Origin), and when it came. `queued`
+    is when it was last put into the queue of a server, None in that of a private orchestrator, and
+    `interruptions` how often the server has died since while the run was under way.
     """
 
     id: str
@@ -68,6 +77,8 @@ class Run:
     started: str | None = None
     finished: str | None = None
     imported: dict[str, Any] | None = None
+    queued: str | None = None
+    interruptions: int = 0
 
     @property
     def ended(self) -> bool:
@@ -76,6 +87,7 @@ class Run:
 
 
 FIELDS = frozenset(one.name for one in fields(Run))
+TEXTS = FIELDS - {*AS_JSON, "interruptions"}
 
 
 def now() -> str:
@@ -86,6 +98,11 @@ def now() -> str:
 def new_run_id() -> str:
     """An id that sorts by time of creation and is not guessed twice: 20260131-235959-4f2a91."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def interrupted(run: Run, why: str = INTERRUPTED) -> Run:
+    """A run that was under way when its orchestrator died, as it is from then on."""
+    return replace(run, state="interrupted", message=why, finished=now())
 
 
 class Store:
@@ -101,11 +118,12 @@ class Store:
         self.importing = asyncio.Lock()
 
     @classmethod
-    async def open(cls, state: Path) -> "Store":
-        """Open or create the index, and mark runs that a dead orchestrator left behind as interrupted."""
+    async def open(cls, state: Path, left: Callable[[Run], Run] = interrupted) -> "Store":
+        """Open or create the index; `left` says what becomes of a run that a dead orchestrator left under
+        way. That is one step: whoever dies meanwhile leaves it to the next."""
         store = cls(state)
         try:
-            await store._do(store._open)
+            await store._do(lambda database: store._open(database, left))
         except BaseException:
             store._thread.shutdown(wait=False)
             raise
@@ -166,6 +184,15 @@ class Store:
 
         return await self._do(work)
 
+    async def waiting(self) -> list[Run]:
+        """The runs that are queued, in the order in which they were put there."""
+
+        def work(database: sqlite3.Connection) -> list[Run]:
+            order = "SELECT * FROM runs WHERE state = 'queued' ORDER BY queued, rowid"
+            return [_run(row) for row in database.execute(order)]
+
+        return await self._do(work)
+
     async def list(self, limit: int = 100) -> list[Run]:
         """The newest runs first."""
 
@@ -193,7 +220,7 @@ class Store:
             self._database = connect(self.state)
         return self._database
 
-    def _open(self, database: sqlite3.Connection) -> None:
+    def _open(self, database: sqlite3.Connection, left: Callable[[Run], Run]) -> None:
         found = database.execute("PRAGMA user_version").fetchone()[0]
         if not 0 <= found <= SCHEMA_VERSION:
             raise StoreError(
@@ -203,12 +230,13 @@ class Store:
             database.execute("BEGIN IMMEDIATE")
             database.execute(SCHEMA)
             for version in range(found or SCHEMA_VERSION, SCHEMA_VERSION):
-                database.execute(OLDER[version])
+                for statement in OLDER[version]:
+                    database.execute(statement)
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         rundir.sweep(self.state / "runs")
-        self._agree(database)
+        self._agree(database, left)
 
-    def _agree(self, database: sqlite3.Connection) -> None:
+    def _agree(self, database: sqlite3.Connection, left: Callable[[Run], Run]) -> None:
         """Make the index and the directories say the same, whenever whoever wrote them was killed."""
         known = {row["id"]: _run(row) for row in database.execute("SELECT * FROM runs")}
         for name in rundir.names(self.state / "runs"):
@@ -225,8 +253,7 @@ class Store:
                 self._upsert(database, said)
         for run in known.values():
             if run.state in UNDER_WAY:
-                stopped = replace(run, state="interrupted", message=INTERRUPTED, finished=now())
-                self._write(database, stopped)
+                self._write(database, left(run))
 
     def _insert(self, database: sqlite3.Connection, run: Run) -> None:
         """The row of a run whose directory is there; without the one the other goes too."""
@@ -252,7 +279,8 @@ class Store:
             database.execute(
                 f"INSERT INTO runs ({names}) VALUES ({', '.join(':' + name for name in values)}) "
                 "ON CONFLICT (id) DO UPDATE SET lab = :lab, state = :state, message = :message, "
-                "verdict = :verdict, started = :started, finished = :finished",
+                "verdict = :verdict, started = :started, finished = :finished, queued = :queued, "
+                "interruptions = :interruptions",
                 values,
             )
 
@@ -292,7 +320,7 @@ def _said(directory: Path) -> Run | None:
     """What a directory says of its run; None where that makes none: somebody may have edited it."""
     found = rundir.read(directory) or {}
     values = {name: value for name, value in found.items() if name in FIELDS}
-    texts = [values.get(name) for name in FIELDS - set(AS_JSON)]
+    texts = [values.get(name) for name in TEXTS]
     needed = [values.get(name) for name in ("id", "experiment", "state", "message", "created")]
     options, imported = values.get("options"), values.get("imported")
     if (
@@ -300,6 +328,7 @@ def _said(directory: Path) -> Run | None:
         or any(one is None for one in needed)
         or not isinstance(options, dict)
         or not isinstance(imported, dict | None)
+        or not isinstance(values.get("interruptions", 0), int)
     ):
         return None
     return Run(**values)

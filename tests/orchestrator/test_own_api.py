@@ -77,6 +77,10 @@ async def paused(api: Api, trials: int, after: int) -> tuple[str, list[str]]:
 async def goes_on(api: Api, path: str, before: list[str], trials: int) -> None:
     """Resumes a run, and checks that it has done so many trials in the end, none of them twice."""
     await api.send("POST", f"{path}/resume", status=202)
+    await went_on(api, path, before, trials)
+
+
+async def went_on(api: Api, path: str, before: list[str], trials: int) -> None:
     assert (await api.ended(path.rpartition("/")[2]))["verdict"] == "measured"
     after = await trials_of(api, path)
     assert (after[: len(before)], len(after)) == (before, trials)
@@ -117,14 +121,18 @@ async def test_a_paused_run_goes_on_and_repeats_no_finished_trial(tmp_path: Path
         await goes_on(api, path, before, 8)
 
 
-async def test_a_run_whose_orchestrator_died_is_interrupted_and_goes_on_in_the_next(tmp_path: Path) -> None:
+@pytest.mark.parametrize("queued", [None, "2026-01-01T00:00:00.000Z"])
+async def test_a_run_whose_orchestrator_died_goes_on_in_the_next(tmp_path: Path, queued: str | None) -> None:
     async with orchestrator(tmp_path, FakeMachine(speed=5.0)) as api:
         path, before = await paused(api, trials=1, after=1)
     store = await Store.open(tmp_path)
     left = await store.get(path.rpartition("/")[2])
     assert left is not None
-    await store.update(replace(left, state="running"))  # as a killed one leaves it
+    await store.update(replace(left, state="running", queued=queued))  # as a killed one leaves it
     await store.close()
     async with orchestrator(tmp_path, FakeMachine()) as api:
-        assert (await api.send("GET", path))["state"] == "interrupted"
-        await goes_on(api, path, before, 4)
+        if queued is None:
+            # A private one's: it waits until it is told.
+            assert (await api.send("GET", path))["state"] == "interrupted"
+            await goes_on(api, path, before, 4)
+        await went_on(api, path, before, 4)
