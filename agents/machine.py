@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -37,22 +38,29 @@ async def serve(
     socket: Path,
     run_root: Path,
     builder: Builder,
+    on_ending: Callable[[], None],
     *,
     until_stdin_closes: bool = False,
     tokens: Tokens | None = None,
     workload_command: list[str] | None = None,
 ) -> int:
-    """Serves until told to end, then destroys every lab. The exit status: 0 when none is left.
+    """Serves until told to end, calls `on_ending`, and destroys every lab. The exit status: 0 when none is
+    left.
 
     Raises `Refused` when the socket is in use.
     """
     loop = asyncio.get_running_loop()
     ending = asyncio.Event()
+
+    def end() -> None:
+        on_ending()
+        ending.set()
+
     # The handlers stay to the end: a second Ctrl-C must not cut the cleaning short.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, ending.set)
+        loop.add_signal_handler(number, end)
     if until_stdin_closes:
-        _watch_input(loop, ending)
+        _watch_input(loop, end)
     labs = Labs(run_root, builder, workload_command or WORKLOAD_COMMAND)
     free_socket(socket)
     await labs.clean()
@@ -75,13 +83,13 @@ def _unlink(socket: Path) -> None:
     socket.unlink(missing_ok=True)
 
 
-def _watch_input(loop: asyncio.AbstractEventLoop, ending: asyncio.Event) -> None:
+def _watch_input(loop: asyncio.AbstractEventLoop, end: Callable[[], None]) -> None:
     descriptor = sys.stdin.fileno()
 
     def read() -> None:
         if not os.read(descriptor, 4096):
             loop.remove_reader(descriptor)
-            ending.set()
+            end()
 
     try:
         loop.add_reader(descriptor, read)
@@ -117,12 +125,13 @@ def main(builder: Builder | None = None, workload_command: list[str] | None = No
                 tokens = Tokens.model_validate_json(first_line(sys.stdin.fileno()))
             except ValueError:  # whose words may have the tokens in them
                 raise Refused("the first line of standard input is not the tokens") from None
-        with sole_agent(run_root), huge_pages.may_be_made(run_root):
+        with sole_agent(run_root) as tell_ending, huge_pages.may_be_made(run_root):
             return asyncio.run(
                 serve(
                     socket,
                     run_root,
                     builder or KernelBuilder(),
+                    tell_ending,
                     until_stdin_closes=arguments.until_stdin_closes,
                     tokens=tokens,
                     workload_command=workload_command,

@@ -6,8 +6,17 @@ import contextlib
 import fcntl
 import os
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+ENDING = " is ending"
+"""What the lock says beside the process id of a holder that destroys its labs and ends."""
+ENDING_S = 45.0
+"""Seconds allowed for that: host agents that hang are waited for before they are killed."""
+NOTICE_S = 2.0
+"""Seconds allowed to an agent to notice that whoever started it has died, and to say that it ends."""
+POLL_S = 0.05
 
 
 class Refused(Exception):
@@ -15,8 +24,9 @@ class Refused(Exception):
 
 
 @contextlib.contextmanager
-def sole_agent(run_root: Path) -> Iterator[None]:
-    """Holds the run root, made if it is not there (mode 0700). Raises `Refused` naming its holder.
+def sole_agent(run_root: Path) -> Iterator[Callable[[], None]]:
+    """Holds the run root, made if it is not there (mode 0700). Yields what tells others that this one is
+    ending. Raises `Refused` naming the holder; one that is ending is waited for.
 
     The kernel gives the lock back however the holder ends; the file stays.
     """
@@ -28,20 +38,34 @@ def sole_agent(run_root: Path) -> Iterator[None]:
     except OSError as error:
         hint = "" if os.geteuid() == 0 else "; a machine agent needs root"
         raise Refused(f"cannot use the run directory {run_root}: {error.strerror}{hint}") from error
+
+    def tell(what: str) -> None:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}{what}\n".encode(), 0)
+
     try:
+        _lock(descriptor, run_root)
+        tell("")
+        yield lambda: tell(ENDING)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, run_root: Path) -> None:
+    began = time.monotonic()
+    while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
         except BlockingIOError:
-            holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+            said = os.pread(descriptor, 40, 0).decode(errors="replace").strip()
+        holder = said.removesuffix(ENDING)
+        if time.monotonic() - began > (ENDING_S if holder != said else NOTICE_S):
             raise Refused(
                 f"a machine agent (pid {holder or 'unknown'}) already looks after {run_root}; "
                 "there is one for each run directory"
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)
+            )
+        time.sleep(POLL_S)
 
 
 def free_socket(path: Path) -> None:

@@ -7,6 +7,7 @@ or dies; then runs are cancelled, labs destroyed and the machine agent stopped, 
 import argparse
 import asyncio
 import errno
+import json
 import logging
 import os
 import signal
@@ -19,9 +20,11 @@ from pathlib import Path
 
 from aiohttp import web
 
+from agents.machine_lock import Refused, free_socket
 from orchestrator.access import Access, AccessError, Listen, access, parse_listen
 from orchestrator.api.guards import counted
 from orchestrator.app import Keeper, create_app
+from orchestrator.connection import ClientError, Connection
 from orchestrator.engine import LocalEngine
 from orchestrator.events import EventBus
 from orchestrator.machine import MachineError, MachineKeeper
@@ -33,6 +36,8 @@ READY = "transship: listening at "
 """What is printed on stdout, before the address, once requests are answered."""
 HANDSHAKE_S = 10.0
 """Seconds that a client has to agree on TLS."""
+PROBE_S = 5.0
+"""Seconds that whoever listens at the address has to say who it is."""
 STOP_S = 45.0
 """Seconds allowed to clean up, after which the process ends all the same; the machine agent then cleans."""
 
@@ -50,6 +55,7 @@ def bound(listen: Listen) -> Iterator[tuple[socket.socket, Listen]]:
     with socket.socket(family, socket.SOCK_STREAM) as sock:
         try:
             if listen.path is not None:
+                free_socket(listen.path)
                 listen.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 previous = os.umask(0o077)
                 try:
@@ -61,9 +67,11 @@ def bound(listen: Listen) -> Iterator[tuple[socket.socket, Listen]]:
                 sock.bind((listen.host, listen.port))
                 listen = replace(listen, port=sock.getsockname()[1])
             sock.listen(128)
+        except Refused as refusal:
+            raise ServerError(f"cannot listen at {listen.address}: {refusal}") from None
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                raise ServerError(f"{listen.address} is in use by another program") from None
+                raise ServerError(f"{listen.address} is in use by {_holder(listen)}") from None
             raise ServerError(f"cannot listen at {listen.address}: {error.strerror or error}") from None
         try:
             yield sock, listen
@@ -71,6 +79,19 @@ def bound(listen: Listen) -> Iterator[tuple[socket.socket, Listen]]:
             if listen.path is not None:
                 with suppress(OSError):
                     listen.path.unlink()
+
+
+def _holder(listen: Listen) -> str:
+    """Who listens at an address, as far as it tells."""
+    other = "another program"
+    try:
+        found = json.loads(Connection(listen.address).request("GET", "/api/v1/health", timeout=PROBE_S))
+        if found["service"] == "transship":
+            other = f"another orchestrator (pid {found['pid']}, its results in {found['state']})"
+            other += "; use that one, stop it, or name another address with --listen"
+    except (ClientError, ValueError, KeyError, TypeError):
+        pass  # whatever it is, it does not say that it is one
+    return other
 
 
 async def serve(

@@ -113,7 +113,7 @@ async def exec_in_host(request: web.Request) -> web.Response:
     body = await read_body(request, models.ExecRequest)
     if any("\0" in argument for argument in body.argv):
         raise Problem(422, "argv: an argument contains a zero byte", "argv")
-    request.app[LABS].host(lab, host)
+    request.app[LABS].host_to_use(lab, host)
     return reply(validated(models.ExecView, await request.app[MACHINE].client.exec(lab, host, body.argv)))
 
 

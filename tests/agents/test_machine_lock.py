@@ -12,8 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from agents.machine_lock import Refused, free_socket, sole_agent
+from agents.machine_lock import NOTICE_S, Refused, free_socket, sole_agent
 from agents.processes import Child
+
+WAITING = (
+    "import pathlib, sys; from agents.machine_lock import *\nwith sole_agent(pathlib.Path(sys.argv[1])): pass"
+)
 
 
 @pytest.fixture
@@ -36,6 +40,15 @@ def test_the_run_root_is_private_and_free_again(run_root: Path) -> None:
     for _ in range(2):
         with sole_agent(inner):
             assert inner.stat().st_mode & 0o777 == 0o700
+
+
+async def test_one_that_is_ending_is_waited_for(run_root: Path) -> None:
+    with sole_agent(run_root) as tell_ending:
+        tell_ending()
+        second = Child([sys.executable, "-c", WAITING, str(run_root)])
+        assert not await second.ended_within(NOTICE_S + 1), second.stderr.decode()
+    assert await second.wait() == 0, second.stderr.decode()
+    assert (run_root / "machine.lock").read_text() == f"{second.pid}\n"
 
 
 def test_only_a_dead_socket_is_removed(run_root: Path) -> None:

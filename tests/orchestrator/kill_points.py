@@ -7,48 +7,25 @@ and the index sound. Prints how often it killed; raises AssertionError at the fi
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
-import os
-import shutil
-import signal
 import sys
-import threading
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from orchestrator import archive, rundir, store
 from orchestrator.experiments import files
 from orchestrator.experiments.files import append_line, whole_lines, write_json
 from orchestrator.store import Run, Store, connect
+from tests.orchestrator.killing import END, Acknowledge, killed_everywhere
 from tests.orchestrator.run_files import RUN_ARCHIVE_ID, small_archive
 
-WATCHED = {module.__file__ for module in (files, rundir, store)}
 OWN = "20260202-000000-abcdef"
 TRIALS = 2
+CONTENT = small_archive()
 
 
-class Killer:
-    """Ends this process before it executes its n-th line of the watched modules."""
-
-    def __init__(self, number: int) -> None:
-        self._left = number
-
-    def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
-        if frame.f_code.co_filename not in WATCHED:
-            return None
-        if event == "line":
-            self._left -= 1
-            if self._left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return self.trace
-
-
-async def write(state: Path, acknowledge: Any, content: bytes) -> None:
+async def write(state: Path, acknowledge: Acknowledge) -> None:
     """A run from its beginning to its end, and an import; `acknowledge` is told what is done."""
     one = await Store.open(state)
     run = await one.add(Run(OWN, "cp", {"quick": True}))
@@ -63,20 +40,10 @@ async def write(state: Path, acknowledge: Any, content: bytes) -> None:
     acknowledge("result")
     await one.update(replace(run, state="done", verdict="reproduced"))
     acknowledge("done")
-    await archive.bring_in(one, io.BytesIO(content))
+    await archive.bring_in(one, io.BytesIO(CONTENT))
     acknowledge("imported")
     await one.close()
-
-
-def child(state: Path, number: int, acknowledgements: int, content: bytes) -> None:
-    """Never returns: killed, or exit status 0."""
-    killer = Killer(number)
-    threading.settrace(killer.trace)
-    sys.settrace(killer.trace)
-    try:
-        asyncio.run(write(state, lambda word: os.write(acknowledgements, word.encode() + b"\n"), content))
-    finally:
-        os._exit(0)
+    acknowledge(END)
 
 
 async def check(state: Path, told: set[str]) -> None:
@@ -115,33 +82,5 @@ async def check(state: Path, told: set[str]) -> None:
     database.close()
 
 
-def attempt(state: Path, number: int, content: bytes) -> bool:
-    """Whether a child was killed at its n-th line; then all is well with what it left."""
-    mine, its = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(mine)
-        child(state, number, its, content)
-    os.close(its)
-    with os.fdopen(mine, "rb") as pipe:
-        told = {line.decode() for line in pipe.read().splitlines()}
-    _, status = os.waitpid(pid, 0)
-    killed = os.WIFSIGNALED(status)
-    assert killed or "imported" in told, f"the writer itself failed: {told}"
-    asyncio.run(check(state, told))
-    return killed
-
-
-def main() -> None:
-    base, content = Path(sys.argv[1]), small_archive()
-    for number in count(1):
-        state = base / str(number)
-        (state / "runs").mkdir(parents=True)
-        if not attempt(state, number, content):
-            break
-        shutil.rmtree(state)
-    print(number - 1)
-
-
 if __name__ == "__main__":
-    main()
+    print(killed_everywhere(Path(sys.argv[1]), (files, rundir, store), write, check))

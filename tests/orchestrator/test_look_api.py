@@ -91,5 +91,6 @@ async def test_a_lab_that_a_run_uses_is_not_looked_into(api: Api) -> None:
     await api.until(lambda: api.send("GET", "/api/v1/labs/one"), lambda lab: lab["run"] == run["id"])
     for path in (CAPTURE, "/api/v1/labs/one/networks/ring-a/capture", f"{HOST}/console"):
         assert run["id"] in (await api.send("GET", path, status=409))["detail"]
+    assert run["id"] in (await api.send("POST", f"{HOST}/exec", {"argv": ["true"]}, 409))["detail"]
     await api.send("DELETE", f"/api/v1/runs/{run['id']}", status=202)
     await api.ended(run["id"])

@@ -76,6 +76,35 @@ def test_a_port_in_use_is_one_clear_message_and_nothing_is_left(tmp_path: Path) 
         assert not state.exists()
 
 
+def test_a_port_that_another_orchestrator_has_is_told_with_its_name(tmp_path: Path) -> None:
+    with started(*FAKE_SERVER, *ANY_PORT, "--state", str(tmp_path / "one")) as first:
+        address = address_of(first)
+        where = ("--listen", address.removeprefix("http://"), "--state", str(tmp_path / "two"))
+        with started(*FAKE_SERVER, *where) as second:
+            assert until_ended(second) == 1
+            assert second.stderr is not None
+            said = second.stderr.read()
+        whose = f"another orchestrator (pid {first.pid}, its results in {tmp_path}/one)"
+        assert said.startswith(f"transship: {address} is in use by {whose};")
+        assert len(said.splitlines()) == 1 and not (tmp_path / "two").exists()
+
+
+def test_a_socket_that_a_killed_one_left_is_taken_over_and_one_in_use_is_not(tmp_path: Path) -> None:
+    where = ("--unix", str(tmp_path / "s"), "--state", str(tmp_path / "state"))
+    with started(*FAKE_SERVER, *where) as first:
+        address_of(first)
+        first.kill()
+        until_ended(first)
+    assert (tmp_path / "s").is_socket()
+    with started(*FAKE_SERVER, *where) as second:
+        address_of(second)
+        with started(*FAKE_SERVER, *where) as third:
+            assert until_ended(third) == 1
+            assert third.stderr is not None and "somebody else listens" in third.stderr.read()
+        second.send_signal(signal.SIGTERM)
+        assert until_ended(second) == 0
+
+
 def test_a_second_one_on_the_same_state_is_refused_and_told_of_the_first(tmp_path: Path) -> None:
     with started(*FAKE_SERVER, *ANY_PORT, "--state", str(tmp_path)) as first:
         address = address_of(first)
