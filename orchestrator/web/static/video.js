@@ -11,6 +11,7 @@ const PREFIX = 'video-'; // of the channels of what is started here
 const PICTURE_MS = 100; // from one picture to the next, at least
 const WIDEST = 960; // pixels of a picture, at most: the server drops what nobody sees
 const LOOK_MS = 2000;
+const SOON_MS = 250; // to the next look while a display has shown nothing yet
 const FEW = 8; // hosts that are all asked each time; of more, those with displays, and all now and then
 const SELDOM = 10;
 const [START, STOP] = ['Start side by side', 'Stop'];
@@ -75,7 +76,7 @@ class Rate {
 class Screen {
   constructor(panel, host, view) {
     const { width = 1264, height = 960 } = view.params;
-    Object.assign(this, { panel, host, id: view.id, system: view.system, rate: new Rate(RATE_MS), ended: new AbortController() });
+    Object.assign(this, { panel, host, id: view.id, system: view.system, rate: new Rate(RATE_MS), ended: new AbortController(), lit: false });
     this.canvas = make('canvas', {
       width, height, role: 'img',
       'aria-label': `Frame buffer of the ${view.system} display on ${host}, ${width} x ${height} pixels, moving`,
@@ -83,6 +84,12 @@ class Screen {
     this.figures = make('span', {}, 'waiting for a frame');
     this.node = make('figure', { 'data-system': view.system, 'data-workload': view.id },
       this.canvas, make('figcaption', {}, make('b', {}, view.system), this.figures));
+  }
+
+  /** That is how the panel has seen it. One that has not shown a frame is not asked for a picture, which it would refuse. */
+  update({ counters }) {
+    if (this.lit || !((counters.operations_in ?? 0) > 1)) return;
+    this.lit = true;
     this.follow();
   }
 
@@ -130,8 +137,13 @@ class Screen {
     ].join(', ');
   }
 
-  end() {
+  /** Asks for no more pictures; the last one stays. */
+  rest() {
     this.ended.abort();
+  }
+
+  end() {
+    this.rest();
     this.node.remove();
   }
 }
@@ -171,7 +183,7 @@ class Panel {
       } catch (error) {
         if (!this.over) this.say(error.message);
       }
-      await pause(LOOK_MS);
+      await pause([...this.screens.values()].every(({ lit }) => lit) ? LOOK_MS : SOON_MS);
     }
   }
 
@@ -208,7 +220,10 @@ class Panel {
       screen.end();
       this.screens.delete(id);
     }
-    for (const [id, { host, one }] of found) if (!this.screens.has(id)) this.screens.set(id, new Screen(this, host, one));
+    for (const [id, { host, one }] of found) {
+      if (!this.screens.has(id)) this.screens.set(id, new Screen(this, host, one));
+      this.screens.get(id).update(one);
+    }
     const order = [...this.screens.values()].sort((a, b) => a.system.localeCompare(b.system) || a.id.localeCompare(b.id));
     order.forEach(({ node }, at) => { if (this.places.children[at] !== node) this.places.insertBefore(node, this.places.children[at] ?? null); });
     this.holdButton.hidden = order.length === 0;
@@ -268,6 +283,7 @@ class Panel {
     };
     const end = ({ host, one }) => this.api.act('DELETE', `${this.path(host)}/${part(one.id)}`);
     const ours = await left();
+    for (const { one } of ours) this.screens.get(one.id)?.rest();
     for (const found of ours) if (found.one.workload === 'server') await end(found);
     let rest = await left();
     for (let tries = 0; rest.length && ours.some(({ one }) => one.workload === 'server') && tries < 20; tries += 1) {
