@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 from urllib.parse import urlencode
 
 from agents.errors import AgentError
+from agents.pictures import Picture, picture_of
 from agents.tokens import Tokens
 from agents.transport import UnixTransport, path_of
 
@@ -176,6 +177,10 @@ class Machine(Protocol):
         """Stops a workload (one that has ended stays as it is) and returns its final state."""
         ...
 
+    async def picture(self, lab: str, host: str, workload_id: str, width: int | None = None) -> Picture:
+        """What a display shows now, at most `width` pixels wide."""
+        ...
+
     async def metrics(self, lab: str, host: str) -> str:
         """The host's metrics in Prometheus' text format."""
         ...
@@ -317,6 +322,12 @@ class MachineClient:
 
     async def stop(self, lab: str, host: str, workload_id: str) -> Json:
         return await self._json("DELETE", path_of("labs", lab, "hosts", host, "workloads", workload_id))
+
+    async def picture(self, lab: str, host: str, workload_id: str, width: int | None = None) -> Picture:
+        path = path_of("labs", lab, "hosts", host, "workloads", workload_id, "picture")
+        query = "" if width is None else f"?width={width}"
+        answer = await self._transport.answer("GET", path + query, timeout_s=USUAL_S)
+        return picture_of(answer.content, answer.headers)
 
     async def metrics(self, lab: str, host: str) -> str:
         return await self._text("GET", path_of("labs", lab, "hosts", host, "metrics"))

@@ -11,8 +11,10 @@ from aiohttp import web
 from agents.hogs import Hogs
 from agents.host_counters import read_network, read_softirq
 from agents.host_exec import Commands
+from agents.host_pictures import Pictures
 from agents.host_registry import Workloads
-from agents.problems import BODY_LIMIT, problem_middleware, read_model, seconds
+from agents.pictures import picture_response
+from agents.problems import BODY_LIMIT, pixels, problem_middleware, read_model, seconds
 from agents.requests import Change, Command, Execution, HogCount, HostSetup, Interfaces, WorkloadSpec
 from topologies.cgroups import HostCgroup
 
@@ -33,6 +35,7 @@ class HostAgent:
         )
         self._hogs = Hogs(self._cgroup, setup.workload_command)
         self._commands = Commands()
+        self._pictures = Pictures()
         self._usec: dict[str, int] = {}
 
     def app(self) -> web.Application:
@@ -48,6 +51,7 @@ class HostAgent:
                 web.patch("/workloads/{id}", self._change),
                 web.delete("/workloads/{id}", self._stop),
                 web.post("/workloads/{id}/commands", self._tell),
+                web.get("/workloads/{id}/picture", self._picture),
                 web.put("/interfaces", self._set_interfaces),
                 web.get("/hogs", self._hog_state),
                 web.put("/hogs", self._set_hogs),
@@ -61,6 +65,7 @@ class HostAgent:
     async def close(self) -> None:
         """Ends all that this agent started."""
         await self._commands.kill_all()
+        await self._pictures.kill()
         await self._workloads.kill_all()
         await self._hogs.kill_all()
 
@@ -98,6 +103,10 @@ class HostAgent:
         workload = self._workloads.get(request.match_info["id"])
         workload.tell((await read_model(request, Command)).model_dump())
         return web.Response(status=204)
+
+    async def _picture(self, request: web.Request) -> web.Response:
+        workload = self._workloads.get(request.match_info["id"])
+        return picture_response(await self._pictures.of(workload, pixels(request, "width")))
 
     async def _set_interfaces(self, request: web.Request) -> web.Response:
         self._setup.interfaces = (await read_model(request, Interfaces)).interfaces

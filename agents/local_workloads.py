@@ -24,6 +24,8 @@ BUS_MBYTES = (1e-3, 1e4)
 MAX_SIDE = 16384
 """Pixels of a frame buffer's side (devices/framebuffer_memory.c)."""
 MAX_SECONDS = 1_000_000
+UNTIL_STOPPED_NS = 1 << 62
+"""Longer than any machine runs."""
 PARTS = {"none": 0, "half": 2, "full": 1}
 """How much of an operation is mapped and looked at, as struct ts_access says it."""
 
@@ -78,11 +80,12 @@ def operation_bytes(params: dict[str, Any]) -> int:
 
 
 def interval(params: dict[str, Any], unit: int, into: Any) -> None:
-    """Fill a struct ts_interval: by time, or by bytes in operations of `unit` bytes."""
-    if ("duration_s" in params) == ("total_bytes" in params):
-        raise Refused("params: one of duration_s and total_bytes expected")
-    if "duration_s" in params:
-        into.duration_ns = int(finite(params, "duration_s", None, True) * 1e9)
+    """Fill a struct ts_interval: by time, by bytes in operations of `unit` bytes, or until it is stopped."""
+    if "duration_s" in params and "total_bytes" in params:
+        raise Refused("params: duration_s and total_bytes given, at most one of them expected")
+    if "total_bytes" not in params:
+        lasts = finite(params, "duration_s", None, True) * 1e9 if "duration_s" in params else UNTIL_STOPPED_NS
+        into.duration_ns = int(lasts)
         into.warmup_ns = int(finite(params, "warmup_s", 0, False) * 1e9)
     else:
         into.operations = multiple(params, "total_bytes", None, unit, unit, 1 << 50) // unit
@@ -196,9 +199,12 @@ def pace(params: dict[str, Any]) -> float:
 
 def server(library: Library, system: str, params: dict[str, Any]) -> dict[str, Any]:
     """A memory-resident video server: frames to `channel`, at `fps` or as fast as they are taken."""
-    config, size = ffi.new("struct ts_producer_config *"), frame_bytes(frame(params))
+    config, shown = ffi.new("struct ts_producer_config *"), frame(params)
+    size = frame_bytes(shown)
     config.access.part = 1
     config.access.image = time.monotonic_ns()  # nobody else's
+    if one_of(params, "picture", "still", ("still", "moving")) == "moving":
+        config.access.moving = (shown.width, shown.height, shown.bits // 8)
     config.fps = pace(params)
     ops = one_end(library, system, params, size, FRAMES_QUEUED, config)
     return frames(write(library, ops, config, f"server over {system}"), size)

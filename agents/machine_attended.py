@@ -1,4 +1,4 @@
-"""Captures and consoles over the machine agent's HTTP interface."""
+"""Captures, consoles and pictures over the machine agent's HTTP interface."""
 
 from __future__ import annotations
 
@@ -7,21 +7,27 @@ import json
 import subprocess
 from collections.abc import Mapping
 from typing import TypeVar
+from urllib.parse import urlencode
 
 from aiohttp import WSMsgType, web
 from pydantic import BaseModel, ValidationError
 
 from agents.attendants import CHUNK, Process
 from agents.errors import Problem, not_found
+from agents.machine_hosts import unused
 from agents.machine_labs import Lab, Labs
+from agents.pictures import picture_of, picture_response
 from agents.problems import invalid
 from agents.processes import tail_of
 from agents.requests import Capture, Console, HostSetup, TerminalSize
 from agents.terminal import Terminal
+from agents.transport import path_of
 
 PCAPNG = "application/x-pcapng"
 LOOK_S = 1.0
 """How often it is looked whether the client of a silent capture is still there."""
+PICTURE_S = 90.0
+"""Seconds a host agent may take: it makes one picture after the other."""
 MESSAGE_LIMIT = 64 << 10
 """Bytes in one message to a console."""
 
@@ -35,12 +41,13 @@ class Attended:
         self._labs = labs
 
     def routes(self) -> list[web.RouteDef]:
-        """Those of captures and consoles."""
+        """Those of captures, consoles and pictures."""
         host = "/labs/{lab}/hosts/{host}"
         return [
             web.get(f"{host}/interfaces/{{interface}}/capture", self._capture_host),
             web.get("/labs/{lab}/networks/{network}/capture", self._capture_network),
             web.get(f"{host}/console", self._console),
+            web.get(f"{host}/workloads/{{id}}/picture", self._picture),
         ]
 
     async def _capture_host(self, request: web.Request) -> web.StreamResponse:
@@ -95,6 +102,15 @@ class Attended:
         finally:
             terminal.close()
         return socket
+
+    async def _picture(self, request: web.Request) -> web.Response:
+        link = self._labs.get(request.match_info["lab"]).link(request.match_info["host"])
+        workload = request.match_info["id"]
+        if link.state == "none":
+            raise unused(link, workload)
+        path = path_of("workloads", workload, "picture")
+        answer = await link.answer("GET", f"{path}?{urlencode(request.query)}", timeout_s=PICTURE_S)
+        return picture_response(picture_of(answer.content, answer.headers))
 
 
 def _present(lab: Lab, host: str) -> HostSetup:

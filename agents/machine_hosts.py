@@ -17,7 +17,7 @@ from agents.host import socket_of
 from agents.processes import Child, Lines, ending, tail_of
 from agents.pulse import Pulse
 from agents.requests import HostSetup
-from agents.transport import UnixTransport, Unreachable
+from agents.transport import Answer, UnixTransport, Unreachable
 
 START_S = 30.0
 STOP_S = 20.0
@@ -68,6 +68,12 @@ class HostLink:
     async def ask(
         self, method: str, path: str, body: Any = None, *, changes: bool = False, timeout_s: float = 30.0
     ) -> bytes:
+        """The body of the agent's answer, as `answer` has it."""
+        return (await self.answer(method, path, body, changes=changes, timeout_s=timeout_s)).content
+
+    async def answer(
+        self, method: str, path: str, body: Any = None, *, changes: bool = False, timeout_s: float = 30.0
+    ) -> Answer:
         """The agent's answer; it is started if it has not been. `changes`: as said of the class.
 
         Raises `AgentError`: what the agent refuses, or how it died.
@@ -83,7 +89,7 @@ class HostLink:
         child, transport = self._child, self._transport
         assert child is not None and transport is not None
         try:
-            return await transport.request(method, path, body, timeout_s=timeout_s)
+            return await transport.answer(method, path, body, timeout_s=timeout_s)
         except Unreachable as error:
             if not await child.ended_within(DEATH_S):
                 raise error

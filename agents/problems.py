@@ -25,6 +25,9 @@ BODY_LIMIT = 1 << 20
 WAIT_LIMIT_S = 30.0
 """Seconds that a request may ask to be kept waiting."""
 
+MOST_PIXELS = 16384
+"""Pixels of a frame buffer's side, at most."""
+
 log = logging.getLogger(__name__)
 
 
@@ -95,6 +98,16 @@ def seconds(request: web.Request, name: str) -> float:
     if not 0 <= found <= WAIT_LIMIT_S:
         raise Problem(422, f"{name} must be 0 to {WAIT_LIMIT_S:g} seconds, not {text[:40]!r}", name)
     return found
+
+
+def pixels(request: web.Request, name: str) -> int | None:
+    """How many pixels the query says, if it does. Raises `Problem` 422."""
+    text = request.query.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= MOST_PIXELS):
+        raise Problem(422, f"{name} must be 1 to {MOST_PIXELS} pixels, not {text[:40]!r}", name)
+    return int(text)
 
 
 def _number(text: str) -> int | float:

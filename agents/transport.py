@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import aiohttp
@@ -19,6 +19,13 @@ CONNECTIONS = 256
 CONNECT_S = 30.0
 MESSAGE_LIMIT = 64 << 10
 """Bytes in one message of a WebSocket."""
+
+
+class Answer(NamedTuple):
+    """A good answer."""
+
+    content: bytes
+    headers: Mapping[str, str]
 
 
 class Talk:
@@ -73,7 +80,11 @@ class UnixTransport:
             await session.close()
 
     async def request(self, method: str, path: str, body: Any = None, *, timeout_s: float) -> bytes:
-        """The body of a good answer. Raises `AgentError` for any other, `Unreachable` for none."""
+        """The body of a good answer. Raises as `answer` does."""
+        return (await self.answer(method, path, body, timeout_s=timeout_s)).content
+
+    async def answer(self, method: str, path: str, body: Any = None, *, timeout_s: float) -> Answer:
+        """A good answer. Raises `AgentError` for any other, `Unreachable` for none."""
         try:
             async with self._open().request(
                 method,
@@ -84,7 +95,7 @@ class UnixTransport:
             ) as answer:
                 content = await answer.read()
                 self._check(answer.status, content)
-                return content
+                return Answer(content, answer.headers)
         except TimeoutError:
             raise Unreachable(
                 504, f"{self._name} did not answer {method} {path} within {timeout_s:g} s"

@@ -103,7 +103,8 @@ struct ts_interval { uint64_t warmup_ns, duration_ns, warmup_operations, operati
 struct ts_measure {
     uint64_t operations, bytes, operations_measured, bytes_measured, t0_ns, t1_ns, busy_ns;
 };
-struct ts_access { uint32_t part; bool verify; uint64_t image; };
+struct ts_picture { uint32_t width, height, bytes; };
+struct ts_access { uint32_t part; bool verify; uint64_t image; struct ts_picture moving; };
 struct ts_producer_config {
     struct io_config io; struct ts_access access; struct ts_interval interval; double fps;
 };

@@ -7,12 +7,32 @@ import argparse
 import struct
 import sys
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 from agents.shipping import attach
 from agents.shipping.framebuffer import Frame, view_of_process
 
 _COLOUR_TYPE = {8: 0, 24: 2, 32: 6}  # of PNG: grey, R G B, R G B A; each sample one byte
+_LEVEL = 1
+"""Of zlib: who looks ten times a second wants it soon, not small."""
+
+
+def shrunk(frame: Frame, width: int | None) -> Frame:
+    """The frame at most `width` pixels wide: of each so many rows the first, and of its pixels likewise."""
+    shown = frame.geometry
+    step = 1 if width is None else -(-shown.width // width)
+    if step == 1:
+        return frame
+    samples, row = shown.bits // 8, shown.width * shown.bits // 8
+    smaller = replace(shown, width=-(-shown.width // step), height=-(-shown.height // step))
+    pixels = bytearray()
+    kept = bytearray(smaller.width * samples)
+    for at in range(0, shown.frame_bytes, row * step):
+        for sample in range(samples):  # a slice is copied in C
+            kept[sample::samples] = frame.pixels[at + sample : at + row : samples * step]
+        pixels += kept
+    return Frame(frame.number, smaller, bytes(pixels))
 
 
 def png(frame: Frame) -> bytes:
@@ -21,7 +41,7 @@ def png(frame: Frame) -> bytes:
     row = shown.width * shown.bits // 8
     rows = (b"\0" + frame.pixels[at : at + row] for at in range(0, shown.frame_bytes, row))  # 0: no filter
     header = struct.pack(">IIBBBBB", shown.width, shown.height, 8, _COLOUR_TYPE[shown.bits], 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b""))
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"".join(rows), _LEVEL)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
 
 

@@ -1,4 +1,4 @@
-"""Looking into a running lab: packets and consoles."""
+"""Looking into a running lab: packets, consoles and what displays show."""
 
 import asyncio
 from typing import Any
@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agents.client import Conversation, Place
 from agents.errors import AgentError, Problem
+from agents.pictures import picture_response
+from agents.problems import MOST_PIXELS
 from agents.requests import MIN_SNAPLEN, SNAPLEN
 from agents.transport import MESSAGE_LIMIT
 from orchestrator.api.problems import validated
@@ -37,6 +39,27 @@ class ConsoleQuery(BaseModel):
     rows: int = Field(default=24, ge=1, le=1000)
     columns: int = Field(default=80, ge=1, le=1000)
     terminal: str = Field(default="xterm-256color", pattern=r"^[A-Za-z0-9][A-Za-z0-9.+-]{0,31}$")
+
+
+class PictureQuery(BaseModel):
+    """How large a picture."""
+
+    model_config = ConfigDict(extra="forbid")
+    width: int | None = Field(
+        default=None,
+        ge=1,
+        le=MOST_PIXELS,
+        description="at most so wide: of the frame's pixels and rows every second, third, ... is kept",
+    )
+
+
+async def get_picture(request: web.Request) -> web.Response:
+    """What a display shows now; the header `Transship-Frame` has the frame's number."""
+    lab, host = request.match_info["lab"], request.match_info["host"]
+    width = validated(PictureQuery, dict(request.query)).width
+    request.app[LABS].host(lab, host)
+    machine = request.app[MACHINE].client
+    return picture_response(await machine.picture(lab, host, request.match_info["workload"], width))
 
 
 async def capture_interface(request: web.Request) -> web.StreamResponse:

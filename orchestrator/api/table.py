@@ -143,6 +143,14 @@ ROUTES = (
     ),
     Route(
         "GET",
+        f"{WORKLOAD}/picture",
+        look_routes.get_picture,
+        {200: Media("image/png", "the frame as it is, or made smaller")},
+        problems=(404, 409, 422, 502, 503),
+        query=look_routes.PictureQuery,
+    ),
+    Route(
+        "GET",
         f"{HOST}/hogs",
         workload_routes.get_hogs,
         {200: workload_models.HogsView},

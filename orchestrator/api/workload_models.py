@@ -80,6 +80,10 @@ class WorkloadView(Model):
     mbps_out: float | None
     datagrams_in_per_s: float | None
     datagrams_out_per_s: float | None
+    operations_in_per_s: Annotated[
+        float | None, Field(description="of a local channel; a video's are its frames")
+    ]
+    operations_out_per_s: float | None
     loss: Annotated[float | None, Field(description="share of what its sources sent; null: not a sink's")]
     lost: Annotated[int | None, Field(description="of all that came since it started, or on its way")]
     result: dict[str, Any] | None

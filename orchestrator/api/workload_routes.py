@@ -112,6 +112,8 @@ def workload_view(state: dict[str, Any]) -> models.WorkloadView:
         mbps_out=_mbps(rates.get("bytes_out")),
         datagrams_in_per_s=rates.get("datagrams_in"),
         datagrams_out_per_s=rates.get("datagrams_out"),
+        operations_in_per_s=rates.get("operations_in"),
+        operations_out_per_s=rates.get("operations_out"),
         # One that came late was counted as missing before: more can come than was expected.
         loss=min(max(_missing(rates) or 0.0, 0.0) / expected, 1.0) if expected > 0 else None,
         lost=None if lost is None else int(lost),

@@ -23,6 +23,7 @@ VERBS = {
     "exec": ("labs", "Run a command in a host of a lab."),
     "console": ("looking", "Open a login shell on a host of a lab."),
     "capture": ("looking", "Capture the packets of a host or a network."),
+    "picture": ("looking", "Save what a display shows."),
     "workload": ("workloads", "Start, list, change and stop workloads and hogs by hand."),
     "destroy": ("labs", "Destroy labs."),
     "run": ("runs", "Execute an experiment and say how it ended."),

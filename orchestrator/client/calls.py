@@ -147,6 +147,12 @@ def stop_workload(lab: str, host: str, workload_id: str) -> Call[WorkloadView]:
     return Call("DELETE", path, _as(WorkloadView))
 
 
+def picture(lab: str, host: str, workload_id: str, width: int | None = None) -> Call[bytes]:
+    """What a display shows now, at most so wide, as the bytes of a PNG file."""
+    query = {} if width is None else {"width": width}
+    return Call("GET", _path("labs", lab, "hosts", host, "workloads", workload_id, "picture", **query), bytes)
+
+
 def hogs(lab: str, host: str) -> Call[HogsView]:
     """The CPU hogs of a host."""
     return Call("GET", _path("labs", lab, "hosts", host, "hogs"), _as(HogsView))

@@ -11,6 +11,7 @@ from typing import Any
 
 from agents.client import Conversation, Json, Place
 from agents.errors import AgentError
+from agents.pictures import Picture
 from tests.agents.local_model import WRITERS, Rate, copy_file, hand_over, usual_rate
 from tests.agents.traffic_model import (
     FakeLab,
@@ -214,6 +215,9 @@ class FakeMachine:
         self._called(f"exec {lab} {host} {' '.join(argv)}")
         self._host(lab, host)
         return {"exit": 0, "stdout": " ".join(argv) + "\n", "stderr": "", "truncated": False}
+
+    async def picture(self, lab: str, host: str, workload_id: str, width: int | None = None) -> Picture:
+        raise AgentError(409, "in this model nothing is shown")
 
     def capture(
         self, lab: str, place: Place, limit: int | None, snaplen: int

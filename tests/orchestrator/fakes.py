@@ -10,6 +10,7 @@ from typing import Any
 
 from agents.client import Conversation, Place
 from agents.errors import AgentError, Problem
+from agents.pictures import Picture
 from orchestrator.events import EventBus
 from orchestrator.shipped import as_json
 from orchestrator.store import Run
@@ -209,6 +210,12 @@ class FakeMachine:
         found = await self.workload(lab, host, workload_id)
         found["state"] = "done"
         return found
+
+    async def picture(self, lab: str, host: str, workload_id: str, width: int | None = None) -> Picture:
+        found = await self.workload(lab, host, workload_id)
+        if found["workload"] != "display":
+            raise AgentError(409, f"{workload_id} is a {found['workload']}", "workload")
+        return Picture(12, PNG + str(width).encode())
 
     async def metrics(self, lab: str, host: str) -> str:
         return f'transship_workloads{{lab="{lab}",host="{host}"}} 0\n'

@@ -1,4 +1,5 @@
-"""Captures and consoles over REST: passed on as they come, ended with their client, refused to strangers."""
+"""Captures, consoles and pictures over REST: passed on as they come, ended with their client, refused to
+strangers."""
 
 import json
 
@@ -6,6 +7,7 @@ import aiohttp
 import pytest
 
 from tests.orchestrator.api import Api
+from tests.orchestrator.fakes import PNG
 from tests.support import eventually
 
 HOST = "/api/v1/labs/one/hosts/middle"
@@ -83,6 +85,48 @@ async def test_a_page_of_elsewhere_gets_no_console(api: Api, headers: dict[str, 
         await api.client.ws_connect(f"{HOST}/console", headers=headers)
     assert caught.value.status in (403, 421)
     assert api.machine.consoles == 0
+
+
+async def display(api: Api, system: str = "linux") -> str:
+    """Where the picture of a display is."""
+    spec = {"workload": "display", "system": system, "params": {}}
+    return f"{HOST}/workloads/{await api.machine.start('one', 'middle', spec)}/picture"
+
+
+async def test_a_picture_is_a_png_that_nobody_keeps_and_says_which_frame_it_is(api: Api) -> None:
+    await api.lab("one")
+    path = await display(api)
+    for query, width in (("", b"None"), ("?width=320", b"320")):
+        async with api.client.get(path + query) as answer:
+            assert (answer.status, answer.content_type) == (200, "image/png")
+            headers = [answer.headers[name] for name in ("Transship-Frame", "Cache-Control")]
+            assert headers == ["12", "no-store"]
+            assert await answer.read() == PNG + width
+
+
+async def test_what_has_no_picture_is_named(api: Api) -> None:
+    await api.lab("one")
+    path = await display(api)
+    sink = await api.send("POST", f"{HOST}/workloads", {"workload": "sink"}, 201)
+    for where, status, field in (
+        (f"{path}?width=0", 422, "width"),
+        (f"{path}?width=16385", 422, "width"),
+        (f"{path}?height=7", 422, "height"),
+        (f"{HOST}/workloads/{sink['id']}/picture", 409, "workload"),
+        (f"{HOST}/workloads/none/picture", 404, "workload"),
+        ("/api/v1/labs/one/hosts/none/workloads/x/picture", 404, "host"),
+    ):
+        assert (await api.send("GET", where, status=status))["field"] == field
+
+
+async def test_a_picture_is_to_be_had_while_a_run_uses_the_lab(api: Api) -> None:
+    await api.lab("one")
+    run = await api.send("POST", "/api/v1/runs", {"experiment": "endless", "lab": "one"}, 202)
+    await api.until(lambda: api.send("GET", "/api/v1/labs/one"), lambda lab: lab["run"] == run["id"])
+    async with api.client.get(await display(api)) as answer:
+        assert answer.status == 200
+    await api.send("DELETE", f"/api/v1/runs/{run['id']}", status=202)
+    await api.ended(run["id"])
 
 
 async def test_a_lab_that_a_run_uses_is_not_looked_into(api: Api) -> None:

@@ -44,11 +44,25 @@ static void write_word(uint8_t *p, uint64_t value)
     memcpy(p, &value, sizeof value);
 }
 
+/* Its upper left and lower right are number and marks all the same. */
+static void write_moving(const struct ts_picture *moving, bool kept, uint64_t number, uint8_t *p)
+{
+    if (kept)
+        ts_picture_clear(moving, read_word(p + NUMBER), p);
+    else
+        ts_picture_begin(moving, p);
+    ts_picture_show(moving, number, p);
+}
+
 static void write_frame(const struct ts_access *a, uint64_t number, uint8_t *p, uint32_t count)
 {
-    if (read_word(p + MARK) != a->image || read_word(p + count - WORD) != a->image) {
+    const bool kept = read_word(p + MARK) == a->image && read_word(p + count - WORD) == a->image;
+    if (a->moving.width)
+        write_moving(&a->moving, kept, number, p);
+    else if (!kept)
         for (uint32_t at = IMAGE; at + WORD < count; at += WORD)
             write_word(p + at, word(0, at));
+    if (a->moving.width || !kept) {
         write_word(p + MARK, a->image);
         write_word(p + count - WORD, a->image);
     }

@@ -101,12 +101,18 @@ struct ts_measure {
     uint64_t busy_ns;      /* CPU time of this thread in the measured interval */
 };
 
+/* Pixels of so many bytes, rows from the top. */
+struct ts_picture {
+    uint32_t width, height, bytes;
+};
+
 /* How much of each operation a process looks at: all of it if 1, its first half if 2, nothing and without mapping it if
  * 0. One word of each cache line is written or read, or every byte when the data is to be verified. */
 struct ts_access {
     uint32_t part;
     bool verify;
     uint64_t image; /* a video frame of the server with that mark: only its number is written to what holds the image; 0: no */
+    struct ts_picture moving; /* the image; of width 0: a still one */
 };
 
 struct ts_producer_config {
@@ -193,5 +199,10 @@ void ts_watch_end(struct ts_watch *w);
 uint64_t ts_access_number(const void *bytes);
 void ts_access_write(const struct ts_access *a, uint64_t number, void *bytes, uint32_t count);
 void ts_access_read(const struct ts_access *a, uint64_t number, const void *bytes, uint32_t count, uint64_t *mismatches);
+
+/* picture.c: a moving picture. Begin where nothing of it is yet, else clear away the frame that is there; then show another. */
+void ts_picture_begin(const struct ts_picture *p, void *frame);
+void ts_picture_clear(const struct ts_picture *p, uint64_t number, void *frame);
+void ts_picture_show(const struct ts_picture *p, uint64_t number, void *frame);
 
 #endif

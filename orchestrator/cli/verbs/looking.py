@@ -1,4 +1,4 @@
-"""`capture`, `console`: looking into a running lab."""
+"""`capture`, `console`, `picture`: looking into a running lab."""
 
 import sys
 from contextlib import ExitStack
@@ -55,6 +55,32 @@ def capture_verb(
             frames.close()  # which is how a capture is ended
     where = output or "stdout"
     print(f"transship: {written} bytes to {where}", file=sys.stderr)
+
+
+@click.command("picture")
+@click.argument("lab")
+@click.argument("host")
+@click.argument("workload")
+@click.option("--width", type=int, metavar="PIXELS", help="At most so wide.")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File; else stdout.")
+@server_option
+def picture_verb(
+    lab: str, host: str, workload: str, width: int | None, output: Path | None, server: str | None
+) -> None:
+    """Write what the display WORKLOAD on HOST of LAB shows now, as a PNG file.
+
+    For example: transship picture rings middle display-3f09ab-2 > frame.png
+    """
+    if output is None and sys.stdout.isatty():
+        raise click.UsageError("a picture is not for a terminal: give -o FILE, or send stdout into one")
+    query = "" if width is None else f"?width={width}"
+    image = required_server(server).raw(
+        "GET", lab_path(lab, "hosts", host, "workloads", workload, "picture") + query
+    )
+    with ExitStack() as stack:
+        to = sys.stdout.buffer if output is None else stack.enter_context(_opened(output))
+        to.write(image)
+        to.flush()
 
 
 def _opened(output: Path) -> BinaryIO:

@@ -146,10 +146,19 @@ def _show(found: list[Json]) -> None:
     if not found:
         print("no workloads")
         return
-    shown = table("host", "workload", "system", "state", ">Mb/s in", ">Mb/s out", ">loss", "message")
+    local = any(_operations(one) is not None for one in found)
+    rates = [">Mb/s in", ">Mb/s out", ">loss", *([">operations/s"] if local else [])]
+    shown = table("host", "workload", "system", "state", *rates, "message")
     shown.columns[1].no_wrap = True  # it is what one copies
     for one in found:
         loss = "-" if one["loss"] is None else f"{100 * one['loss']:.1f} %"
-        rates = [number(one["mbps_in"]), number(one["mbps_out"])]
-        shown.add_row(one["host"], one["id"], one["system"], one["state"], *rates, loss, one["message"])
+        cells = [number(one["mbps_in"]), number(one["mbps_out"]), loss]
+        cells += [number(_operations(one))] if local else []
+        shown.add_row(one["host"], one["id"], one["system"], one["state"], *cells, one["message"])
     console().print(shown)
+
+
+def _operations(view: Json) -> float | None:
+    """How many a second an end of a local channel moves; of a video, frames."""
+    found: list[float | None] = [view["operations_in_per_s"], view["operations_out_per_s"]]
+    return next((rate for rate in found if rate is not None), None)

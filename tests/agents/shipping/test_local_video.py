@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from agents.shipping import Attachment
-from agents.shipping.framebuffer import Geometry, view_of_process
+from agents.shipping.framebuffer import Geometry, View, view_of_process
 from agents.workload_params import local_systems
 from tests.agents.shipping.api_host import Host
+from tests.agents.shipping.moving import moving, number_in, same
 from tests.agents.shipping.test_local_workloads import Start, names, result, start
+from tests.agents.shipping.test_systems import Workload
 from tests.support import wait_until
 
 __all__ = ["start"]  # the fixture
@@ -52,6 +54,10 @@ def image() -> bytes:
     return (np.uint64(0x9E3779B97F4A7C15) ^ at * np.uint64(0xBF58476D1CE4E5B9)).tobytes()
 
 
+def view_of(host: Attachment, system: str, display: Workload) -> View:
+    return view_of_process(display.process.pid) if system == "linux" else host.view_framebuffer("screen0")
+
+
 @pytest.mark.parametrize("dma", [False, True])
 @pytest.mark.parametrize("system", local_systems())
 def test_who_looks_at_the_screen_sees_what_the_server_sends(
@@ -61,13 +67,36 @@ def test_who_looks_at_the_screen_sees_what_the_server_sends(
     display = start("display", system, dma=dma, **common)
     server = start("server", system, **common)
     wait_until(lambda: display.counters().get("operations_in", 0) > 5, "frames to be shown")
-    own = system == "linux"
-    with view_of_process(display.process.pid) if own else host.view_framebuffer("screen0") as view:
+    with view_of(host, system, display) as view:
         frame = view.frame()
     assert frame is not None
     assert frame.geometry == Geometry(**FRAME, dma=dma)
     assert frame.pixels[16:-8] == image()
     server.stop()
+    assert result(display)["ended"]
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "bits"), [(1264, 960, 8), (320, 200, 24), (640, 64, 32), (8, 8, 8)]
+)
+@pytest.mark.parametrize("system", local_systems())
+def test_a_moving_picture_is_drawn_anew_in_memory_that_held_another_frame(
+    host: Attachment, start: Start, system: str, width: int, height: int, bits: int
+) -> None:
+    common = {"width": width, "height": height, "bits": bits, "channel": next(names)}
+    display = start("display", system, **common)
+    server = start("server", system, picture="moving", **common)  # until it is stopped
+    seen: set[int] = set()
+    wait_until(lambda: display.counters().get("operations_in", 0) > 100, "all memory to be used again")
+    with view_of(host, system, display) as view:
+        while len(seen) < 20:
+            frame = view.frame()
+            assert frame is not None
+            number = number_in(frame.pixels)
+            assert same(frame.pixels, moving(number, width, height, bits // 8)), number
+            seen.add(number)
+    sent = server.stop()
+    assert sent["frames"] > max(seen) and sent["skipped"] == 0
     assert result(display)["ended"]
 
 

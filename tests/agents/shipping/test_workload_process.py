@@ -95,8 +95,7 @@ def spec(workload: str, params: Any, system: Any = "linux") -> str:
         (spec("consumer", LOCAL | {"queue_operations": 0}), "params.queue_operations: 0 given"),
         (spec("consumer", LOCAL | {"map": "some"}), 'one of "none", "half", "full" expected'),
         (spec("consumer", LOCAL | {"verify": 1}), "params.verify: 1 given"),
-        (spec("consumer", LOCAL | {"total_bytes": 1 << 20}), "one of duration_s and total_bytes expected"),
-        (spec("consumer", {"channel": "no-such"}), "one of duration_s and total_bytes expected"),
+        (spec("consumer", LOCAL | {"total_bytes": 1 << 20}), "at most one of them expected"),
         (spec("consumer", {"channel": "no-such", "total_bytes": 100}), "a multiple of 131072"),
         (
             spec("consumer", LOCAL | {"duration_s": 0}),
@@ -104,6 +103,10 @@ def spec(workload: str, params: Any, system: Any = "linux") -> str:
         ),
         (spec("consumer", LOCAL | {"duration_s": float("nan")}), "params.duration_s"),
         (spec("consumer", LOCAL | {"warmup_s": -1}), "params.warmup_s: -1 given"),
+        (
+            spec("server", LOCAL | {"picture": "loud"}),
+            'params.picture: \'loud\' given, one of "still", "moving"',
+        ),
         (spec("consumer", LOCAL | {"cpu": 4000}), "params.cpu: 4000 given, one of 0"),
         (spec("consumer", LOCAL | {"cpu": "first"}), "params.cpu: 'first' given"),
         (spec("producer", LOCAL, "shipping"), "params.manager_socket: None given"),
