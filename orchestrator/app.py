@@ -30,6 +30,7 @@ from orchestrator.services import (
     MachineDescription,
 )
 from orchestrator.store import Store
+from orchestrator.web import FILES, add_page
 
 LOCAL = Access()
 
@@ -57,7 +58,8 @@ def create_app(
 ) -> web.Application:
     """An orchestrator with its results in `state`, which the caller holds the lock of."""
     app = web.Application(
-        client_max_size=BODY_LIMIT, middlewares=[problem_middleware, *guard(access), store_problems]
+        client_max_size=BODY_LIMIT,
+        middlewares=[problem_middleware, *guard(access, public=FILES), store_problems],
     )
     events = EventBus()
     machine = keep(events)
@@ -124,3 +126,4 @@ def _add_routes(app: web.Application) -> None:
 
     app.router.add_get(f"{BASE}/openapi.json", get_openapi)
     app.router.add_get("/docs", get_docs)
+    add_page(app)
