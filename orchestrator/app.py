@@ -31,6 +31,7 @@ from orchestrator.services import (
     MachineDescription,
 )
 from orchestrator.store import Store, interrupted
+from orchestrator.web import FILES, add_page
 
 LOCAL = Access()
 
@@ -63,7 +64,8 @@ def create_app(
     """An orchestrator with its results in `state`, which the caller holds the lock of. One that is not
     `lasting` serves one client, and leaves nothing for others to go on with."""
     app = web.Application(
-        client_max_size=BODY_LIMIT, middlewares=[problem_middleware, *guard(access), store_problems]
+        client_max_size=BODY_LIMIT,
+        middlewares=[problem_middleware, *guard(access, public=FILES), store_problems],
     )
     events = EventBus()
     machine = keep(events)
@@ -131,3 +133,4 @@ def _add_routes(app: web.Application) -> None:
 
     app.router.add_get(f"{BASE}/openapi.json", get_openapi)
     app.router.add_get("/docs", get_docs)
+    add_page(app)

@@ -11,7 +11,7 @@ import hmac
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
@@ -29,8 +29,11 @@ PEERS = 1024
 """Peers whose requests are counted; the one that has been quiet for longest is forgotten first."""
 
 
-def guard(access: Access, clock: Callable[[], float] = time.monotonic) -> tuple[Middleware, ...]:
-    """The middlewares that keep strangers and floods out."""
+def guard(
+    access: Access, clock: Callable[[], float] = time.monotonic, public: Container[str] = ()
+) -> tuple[Middleware, ...]:
+    """The middlewares that keep strangers and floods out. `public` paths need no token: they hold no secret,
+    and a browser has none before the page has asked for it."""
     flow = Flow(clock)
 
     @web.middleware
@@ -64,7 +67,11 @@ def guard(access: Access, clock: Callable[[], float] = time.monotonic) -> tuple[
     async def authorised(request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refuse requests without the token."""
         given = request.headers.get("Authorization", "").encode(errors="replace")
-        if access.token is None or hmac.compare_digest(given, f"Bearer {access.token}".encode()):
+        if (
+            access.token is None
+            or request.path in public
+            or hmac.compare_digest(given, f"Bearer {access.token}".encode())
+        ):
             return await handler(request)
         answer = problem_response(
             Problem(401, "this server answers requests with its token only", "Authorization")

@@ -1,0 +1,155 @@
+// The view of one lab: which one, its map, charts, controls and tables, fed by its live feed.
+
+import { api, Refused } from './api.js';
+import { calls } from './calls.js';
+import { chartIn } from './chart.js';
+import { controlsIn } from './controls.js';
+import { demoIn } from './demo.js';
+import { attr, byId, options, show, text } from './dom.js';
+import { followLab } from './live.js';
+import { act, clicked, onCall } from './log.js';
+import { mapIn } from './map.js';
+import { on, store } from './store.js';
+import { tablesIn } from './tables.js';
+
+const NOTHING = 'No lab yet. Start the guided demonstration, or deploy a topology.';
+
+/** What a call is called on a chart. */
+function markOf({ method, path, body }) {
+  const [, , , what, name] = path.split('/');
+  if (path.endsWith('/cut') || path.endsWith('/heal')) return `${path.split('/').at(-1)} ${name}`;
+  if (path.endsWith('/hogs')) return `hogs ${body.count}`;
+  if (method === 'PATCH') return body.rate_mbps !== undefined ? `${body.rate_mbps} Mb/s` : `${body.size} B`;
+  if (method === 'POST' && body?.workload === 'forwarder') return body.system;
+  return what === 'hosts' && /\/(stop|start)$/.test(path) ? `${path.split('/').at(-1)} ${name}` : null;
+}
+
+/** Makes the view; returns how it is told which lab the address names. */
+export function labView() {
+  let wanted = null, shown = null, feed = null, chosen = null, sample = null, video = null;
+  const choose = (node) => {
+    chosen = node === chosen ? null : node;
+    map.choose(chosen);
+    if (sample) paint(sample, feed.history);
+  };
+  const open = (name) => { location.hash = `#lab/${name}`; };
+  const map = mapIn(byId('map'), choose);
+  const controls = controlsIn(byId('controls'), choose);
+  const demo = demoIn(byId('demo'), open);
+  const tables = tablesIn(byId('table-place'));
+  const charts = {
+    throughput: chartIn(byId('chart-throughput'), { title: 'Throughput', unit: 'Mb/s', least: 10, none: 'nothing carried yet' }),
+    loss: chartIn(byId('chart-loss'), { title: 'Loss at sinks', unit: '%', least: 5, most: 100, none: 'no sink' }),
+    drops: chartIn(byId('chart-drops'), { title: 'Drops', unit: '1/s', least: 10, none: 'no drops' }),
+  };
+
+  function paint(now, history) {
+    sample = now;
+    const lab = store.labs.get(shown);
+    if (!lab) return;
+    map.update(lab, now);
+    for (const [group, chart] of Object.entries(charts)) chart.draw(history, history.groups[group], chosen);
+    controls.update(lab, now, chosen);
+    demo.update(lab, now);
+    if (byId('tables').open) tables.update(now);
+    const display = Object.values(now.hosts).some(({ workloads }) => workloads.some((one) => one.workload === 'display' && one.state === 'running'));
+    showVideo(display ? lab.name : null);
+  }
+
+  /** The panel for pictures is a module of its own, loaded when a lab has a display. */
+  async function showVideo(lab) {
+    if (video?.lab === lab || (video === null && lab === null)) return;
+    const before = video;
+    video = lab === null ? null : { lab, module: null };
+    before?.module?.unmount();
+    show(byId('video'), lab !== null);
+    if (video === null) return;
+    const mine = video;
+    const module = await import('./video.js').catch(() => null);
+    if (module === null || mine !== video) return;
+    mine.module = module;
+    module.mount(byId('video-place'), { lab, api });
+  }
+
+  function leave() {
+    feed?.close();
+    feed = null;
+    sample = null;
+    showVideo(null);
+  }
+
+  function watch(lab) {
+    leave();
+    shown = lab.name;
+    chosen = null;
+    map.choose(null);
+    map.clear(`waiting for the first sample of ${lab.name}`);
+    feed = followLab(lab.name, {
+      sample: paint,
+      ended: () => {},
+      state(name, error) {
+        if (name === 'refused') {
+          leave();
+          map.clear(error instanceof Refused && error.status === 404 ? 'This lab has gone.' : error.message);
+        }
+      },
+    });
+  }
+
+  /** Shows the lab that the address names, else the newest. */
+  function settle() {
+    const labs = [...store.labs.values()];
+    const lab = store.labs.get(wanted) ?? labs.at(-1) ?? null;
+    const entries = labs.map(({ name, topology }) => [name, `${name} (${topology.name})`]);
+    options(byId('lab-select'), entries.length ? entries : [['', 'none']], lab?.name ?? '');
+    attr(byId('lab-select'), 'disabled', !labs.length);
+    show(byId('destroy'), lab !== null && lab.run === null);
+    show(byId('controls'), lab?.state === 'ready');
+    const state = lab?.state ?? '';
+    text(byId('lab-state'), state);
+    attr(byId('lab-state'), 'data-state', state);
+    show(byId('lab-state'), lab !== null);
+    text(byId('lab-about'), lab ? `${count(lab.hosts.length, 'host')}, ${count(lab.networks.length, 'network')}${lab.run ? `, used by run ${lab.run}` : ''}` : '');
+    if (!lab || lab.state !== 'ready') {
+      leave();
+      shown = null;
+      map.clear(lab ? `${lab.name} is ${lab.state}${lab.message ? `: ${lab.message}` : ''}` : NOTHING);
+      demo.update(lab, null);
+    } else if (shown !== lab.name || feed === null) watch(lab);
+    else if (sample) paint(sample, feed.history);
+  }
+
+  on('labs', settle);
+  onCall((call) => {
+    const mark = shown && call.path.startsWith(`/labs/${shown}/`) ? markOf(call) : null;
+    if (mark) feed?.history.mark(mark);
+  });
+  byId('lab-select').addEventListener('change', ({ target }) => open(target.value));
+  byId('destroy').addEventListener('click', clicked(() => act(calls.destroy(byId('lab-select').value))));
+  byId('tables').addEventListener('toggle', () => sample && tables.update(sample));
+  deployForm(open);
+  return (name) => {
+    wanted = name;
+    settle();
+  };
+}
+
+const count = (number, what) => `${number} ${what}${number === 1 ? '' : 's'}`;
+
+function deployForm(open) {
+  const form = byId('deploy-form');
+  const { topology, count: workstations, name } = form.elements;
+  const chain = () => show(byId('chain-field'), topology.value === 'chain,N');
+  on('catalogue', () => {
+    const shipped = store.catalogue.topologies.map((one) => [one.name, `${one.name}: ${one.description}`]);
+    options(topology, [...shipped, ['chain,N', 'chain,N: as many workstations as you like']]);
+    chain();
+  });
+  topology.addEventListener('change', chain);
+  form.addEventListener('submit', clicked(async () => {
+    const spec = topology.value === 'chain,N' ? `chain,${workstations.value}` : topology.value;
+    await act(calls.deploy(name.value, spec));
+    byId('deploy').open = false;
+    open(name.value);
+  }));
+}
