@@ -1,7 +1,8 @@
 """One trial of `bench labs` in a process of its own: a chain of shaped links is made, proven, and removed.
 
 `python -m benchmarks._labs_trial mininet|transship HOSTS` prints {"up", "down", "settled"} in seconds,
-imports not counted for either.
+imports not counted for either, and {"memory", "memory left"} in MB: what the machine has less available while
+the lab stands, whoever holds it (kernel, shells, this process), and once it is gone.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ def mininet(hosts: int) -> dict[str, float]:
     from mininet.topo import LinearTopo
 
     topo = LinearTopo(k=hosts, lopts={"bw": RATE_MBPS})
+    memory = Memory()
     start = time.perf_counter()
     network = Mininet(topo=topo, switch=bridge_class(), link=TCLink, controller=None)
     try:
@@ -44,11 +46,12 @@ def mininet(hosts: int) -> dict[str, float]:
         up = time.perf_counter() - start
         first, last = network.hosts[0], network.hosts[-1]
         prove(f"/proc/{first.pid}/ns/net", f"/proc/{last.pid}/ns/net", last.IP())
+        standing = memory.taken()
     finally:
         start = time.perf_counter()
         network.stop()
         down = time.perf_counter() - start
-    return {"up": up, "down": down, "settled": settle()}
+    return {"up": up, "down": down, "memory": standing, "settled": settle(), "memory left": memory.taken()}
 
 
 def transship(hosts: int) -> dict[str, float]:
@@ -59,6 +62,7 @@ def transship(hosts: int) -> dict[str, float]:
     topology = load_topo(f"linear,{hosts},bw={RATE_MBPS}")
     lab = f"bench-{os.getpid()}"
     run_root = Path(tempfile.mkdtemp(prefix="transship-bench-"))
+    memory = Memory()
     try:
         start = time.perf_counter()
         record = deploy(lab, topology, run_root)
@@ -66,12 +70,30 @@ def transship(hosts: int) -> dict[str, float]:
         first, *_, last = record.hosts.values()
         address = str(last.interfaces[0].address)
         prove(str(NETNS_DIR / first.namespace), str(NETNS_DIR / last.namespace), address)
+        standing = memory.taken()
     finally:
         start = time.perf_counter()
         destroy(lab, run_root)
         down = time.perf_counter() - start
         shutil.rmtree(run_root)
-    return {"up": up, "down": down, "settled": settle()}
+    return {"up": up, "down": down, "memory": standing, "settled": settle(), "memory left": memory.taken()}
+
+
+class Memory:
+    """How much less memory the machine has available than when this was made."""
+
+    def __init__(self) -> None:
+        self._before = _available_mb()
+
+    def taken(self) -> float:
+        """Megabytes; below zero where others gave back more meanwhile."""
+        return self._before - _available_mb()
+
+
+def _available_mb() -> float:
+    with open("/proc/meminfo") as lines:
+        kilobytes = next(line.split()[1] for line in lines if line.startswith("MemAvailable"))
+    return int(kilobytes) * 1024 / 1e6
 
 
 def bridge_class() -> Any:
