@@ -7,7 +7,6 @@ the lab stands, whoever holds it (kernel, shells, this process), and once it is 
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks._apart import die_with_the_benchmark
 from topologies.builder.kernel import enter_network_namespace, new_network_namespace
 from topologies.builder.netns import NETNS_DIR, in_thread
 
@@ -26,7 +26,6 @@ RATE_MBPS = 10
 _PROOF_SECONDS = 30.0
 _SETTLED_SECONDS = 0.02
 _SETTLE_LIMIT_SECONDS = 120.0
-_PR_SET_PDEATHSIG, _SIGKILL = 1, 9
 
 
 def mininet(hosts: int) -> dict[str, float]:
@@ -177,6 +176,5 @@ def settle() -> float:
 SYSTEMS: dict[str, Callable[[int], dict[str, float]]] = {"mininet": mininet, "transship": transship}
 
 if __name__ == "__main__":
-    # Whoever is killed in the middle of a benchmark takes its trial along.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL)
+    die_with_the_benchmark()
     print(json.dumps(SYSTEMS[sys.argv[1]](int(sys.argv[2]))))

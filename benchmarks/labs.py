@@ -7,18 +7,15 @@ the first host to the last, and each only after the kernel has finished with the
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
+from benchmarks._apart import apart
 from benchmarks._labs_chart import draw
 from benchmarks._line import Line, fitted
 from benchmarks._plan import Report, told
@@ -34,7 +31,6 @@ SIZES, QUICK_SIZES = (10, 50, 100, 200, 500, 1000), (10, 30, 50)
 MOST_FOR_MININET = 200
 """Hosts: 40 s a trial, and more than in proportion beyond."""
 TRIALS, QUICK_TRIALS = 5, 1
-_TRIAL_LIMIT_SECONDS = 900
 
 Trials = dict[tuple[str, int], dict[int, dict[str, float]]]
 """By system and hosts: what each valid trial found, by its number."""
@@ -62,7 +58,7 @@ def run(trials: int, sizes: Sequence[int], report: Report) -> dict[str, Any]:
     plan = [(number, size, system) for number in range(trials) for size, system in cells]
     for number, size, system in told(plan, "labs", lambda one: f"{one[2]}, {one[1]} hosts", report):
         try:
-            found[system, size][number] = _trial(system, size)
+            found[system, size][number] = apart("benchmarks._labs_trial", system, str(size))
         except RuntimeError as error:
             problems.append(f"{system}, {size} hosts, trial {number + 1}: {error}")
     rows = [
@@ -91,21 +87,6 @@ def run(trials: int, sizes: Sequence[int], report: Report) -> dict[str, Any]:
         ],
         "figure": str(figure),
     }
-
-
-def _trial(system: str, size: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks._labs_trial", system, str(size)]
-    folder = Path(__file__).resolve().parents[1]
-    try:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=_TRIAL_LIMIT_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise RuntimeError(f"not done after {_TRIAL_LIMIT_SECONDS} s") from error
-    if done.returncode != 0:
-        raise RuntimeError((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
-    seconds: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return seconds
 
 
 def _values(found: Trials, system: str, size: int, phase: str) -> dict[int, float]:
