@@ -1,12 +1,12 @@
 """One trial of `bench labs` in a process of its own: a chain of shaped links is made, proven, and removed.
 
 `python -m benchmarks._labs_trial mininet|transship HOSTS` prints {"up", "down", "settled"} in seconds,
-imports not counted for either.
+imports not counted for either, and {"memory", "memory left"} in MB: what the machine has less available while
+the lab stands, whoever holds it (kernel, shells, this process), and once it is gone.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import shutil
@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks._apart import die_with_the_benchmark
 from topologies.builder.kernel import enter_network_namespace, new_network_namespace
 from topologies.builder.netns import NETNS_DIR, in_thread
 
@@ -25,7 +26,6 @@ RATE_MBPS = 10
 _PROOF_SECONDS = 30.0
 _SETTLED_SECONDS = 0.02
 _SETTLE_LIMIT_SECONDS = 120.0
-_PR_SET_PDEATHSIG, _SIGKILL = 1, 9
 
 
 def mininet(hosts: int) -> dict[str, float]:
@@ -37,6 +37,7 @@ def mininet(hosts: int) -> dict[str, float]:
     from mininet.topo import LinearTopo
 
     topo = LinearTopo(k=hosts, lopts={"bw": RATE_MBPS})
+    memory = Memory()
     start = time.perf_counter()
     network = Mininet(topo=topo, switch=bridge_class(), link=TCLink, controller=None)
     try:
@@ -44,11 +45,12 @@ def mininet(hosts: int) -> dict[str, float]:
         up = time.perf_counter() - start
         first, last = network.hosts[0], network.hosts[-1]
         prove(f"/proc/{first.pid}/ns/net", f"/proc/{last.pid}/ns/net", last.IP())
+        standing = memory.taken()
     finally:
         start = time.perf_counter()
         network.stop()
         down = time.perf_counter() - start
-    return {"up": up, "down": down, "settled": settle()}
+    return {"up": up, "down": down, "memory": standing, "settled": settle(), "memory left": memory.taken()}
 
 
 def transship(hosts: int) -> dict[str, float]:
@@ -59,6 +61,7 @@ def transship(hosts: int) -> dict[str, float]:
     topology = load_topo(f"linear,{hosts},bw={RATE_MBPS}")
     lab = f"bench-{os.getpid()}"
     run_root = Path(tempfile.mkdtemp(prefix="transship-bench-"))
+    memory = Memory()
     try:
         start = time.perf_counter()
         record = deploy(lab, topology, run_root)
@@ -66,12 +69,30 @@ def transship(hosts: int) -> dict[str, float]:
         first, *_, last = record.hosts.values()
         address = str(last.interfaces[0].address)
         prove(str(NETNS_DIR / first.namespace), str(NETNS_DIR / last.namespace), address)
+        standing = memory.taken()
     finally:
         start = time.perf_counter()
         destroy(lab, run_root)
         down = time.perf_counter() - start
         shutil.rmtree(run_root)
-    return {"up": up, "down": down, "settled": settle()}
+    return {"up": up, "down": down, "memory": standing, "settled": settle(), "memory left": memory.taken()}
+
+
+class Memory:
+    """How much less memory the machine has available than when this was made."""
+
+    def __init__(self) -> None:
+        self._before = _available_mb()
+
+    def taken(self) -> float:
+        """Megabytes; below zero where others gave back more meanwhile."""
+        return self._before - _available_mb()
+
+
+def _available_mb() -> float:
+    with open("/proc/meminfo") as lines:
+        kilobytes = next(line.split()[1] for line in lines if line.startswith("MemAvailable"))
+    return int(kilobytes) * 1024 / 1e6
 
 
 def bridge_class() -> Any:
@@ -155,6 +176,5 @@ def settle() -> float:
 SYSTEMS: dict[str, Callable[[int], dict[str, float]]] = {"mininet": mininet, "transship": transship}
 
 if __name__ == "__main__":
-    # Whoever is killed in the middle of a benchmark takes its trial along.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL)
+    die_with_the_benchmark()
     print(json.dumps(SYSTEMS[sys.argv[1]](int(sys.argv[2]))))

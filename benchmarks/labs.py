@@ -1,110 +1,125 @@
 """`bench labs`: how long a chain of shaped links takes to come up and to go down, against Mininet.
 
+And how these times, and the memory it takes, grow with the number of hosts.
 Trials alternate (Mininet, Transship, Mininet, ...), each in a fresh process, each proven by a datagram from
 the first host to the last, and each only after the kernel has finished with the one before.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
-import subprocess
-import sys
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
+from benchmarks._apart import apart
+from benchmarks._labs_chart import draw
+from benchmarks._line import Line, fitted
 from benchmarks._plan import Report, told
 from benchmarks._rows import SEED, ratio, row
 from orchestrator.experiments.statistics import median_ci95
+from orchestrator.state import state_directory
 
-SYSTEMS = ("mininet", "transship")
-PHASES = ("up", "down")
-HOSTS, QUICK_HOSTS = 200, 50
+SYSTEMS = MININET, TRANSSHIP = ("mininet", "transship")
+UNITS = {"up": "s", "down": "s", "memory": "MB", "memory left": "MB"}
+TIMES, GROWING = ("up", "down"), ("up", "down", "memory")
+"""What there are ratios of, and what there are lines of over the number of hosts."""
+SIZES, QUICK_SIZES = (10, 50, 100, 200, 500, 1000), (10, 30, 50)
+MOST_FOR_MININET = 200
+"""Hosts: 40 s a trial, and more than in proportion beyond."""
 TRIALS, QUICK_TRIALS = 5, 1
-_TRIAL_LIMIT_SECONDS = 900
 
 Trials = dict[tuple[str, int], dict[int, dict[str, float]]]
-"""By system and hosts: the seconds of each valid trial, by its number."""
+"""By system and hosts: what each valid trial found, by its number."""
 
 
 def main(options: dict[str, Any], report: Report) -> dict[str, Any]:
     """Run the benchmark as the command line asks for it: `quick`, `trials`."""
     quick = bool(options.get("quick"))
     trials = options.get("trials") or (QUICK_TRIALS if quick else TRIALS)
-    return run(trials, [QUICK_HOSTS if quick else HOSTS], report)
+    return run(trials, QUICK_SIZES if quick else SIZES, report)
 
 
 def run(trials: int, sizes: Sequence[int], report: Report) -> dict[str, Any]:
-    """Measure every size and return the result in the shape of `reproduce --format json`.
+    """Measure every size and return the result in the shape of `reproduce --format json`, with a figure.
 
     Raises:
         PermissionError: not root.
     """
     if os.geteuid() != 0:
         raise PermissionError("bench labs needs root: it makes network namespaces")
-    found: Trials = {(system, size): {} for system in SYSTEMS for size in sizes}
+    cells = [(size, system) for size in sizes for system in SYSTEMS]
+    cells = [(size, system) for size, system in cells if system != MININET or size <= MOST_FOR_MININET]
+    found: Trials = {(system, size): {} for size, system in cells}
     problems: list[str] = []
-    plan = [(number, size, system) for size in sizes for number in range(trials) for system in SYSTEMS]
+    plan = [(number, size, system) for number in range(trials) for size, system in cells]
     for number, size, system in told(plan, "labs", lambda one: f"{one[2]}, {one[1]} hosts", report):
         try:
-            found[system, size][number] = _trial(system, size)
+            found[system, size][number] = apart("benchmarks._labs_trial", system, str(size))
         except RuntimeError as error:
             problems.append(f"{system}, {size} hosts, trial {number + 1}: {error}")
+    rows = [
+        row(system, {"phase": phase, "hosts": size}, unit, _values(found, system, size, phase), trials)
+        for phase, unit in UNITS.items()
+        for size, system in cells
+    ]
+    lines = _lines(found)
+    figure = state_directory() / "benchmarks" / f"labs-{time.strftime('%Y%m%d-%H%M%S')}.png"
+    draw(rows, lines, figure)
     return {
         "benchmark": "labs",
-        "environment": _environment(found, problems),
-        "rows": [
-            row(system, {"phase": phase, "hosts": size}, "s", _seconds(found, system, size, phase), trials)
-            for size in sizes
-            for phase in PHASES
-            for system in SYSTEMS
-        ],
+        "environment": _environment(found, lines, problems),
+        "rows": rows,
         "ratios": [
             ratio(
-                "mininet",
-                "transship",
+                MININET,
+                TRANSSHIP,
                 {"phase": phase, "hosts": size},
-                _seconds(found, "mininet", size, phase),
-                _seconds(found, "transship", size, phase),
+                _values(found, MININET, size, phase),
+                _values(found, TRANSSHIP, size, phase),
             )
-            for size in sizes
-            for phase in PHASES
+            for phase in TIMES
+            for size, system in cells
+            if system == MININET
         ],
+        "figure": str(figure),
     }
 
 
-def _trial(system: str, size: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks._labs_trial", system, str(size)]
-    folder = Path(__file__).resolve().parents[1]
-    try:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=_TRIAL_LIMIT_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise RuntimeError(f"not done after {_TRIAL_LIMIT_SECONDS} s") from error
-    if done.returncode != 0:
-        raise RuntimeError((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
-    seconds: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return seconds
+def _values(found: Trials, system: str, size: int, phase: str) -> dict[int, float]:
+    return {number: trial[phase] for number, trial in found[system, size].items()}
 
 
-def _seconds(found: Trials, system: str, size: int, phase: str) -> dict[int, float]:
-    return {number: seconds[phase] for number, seconds in found[system, size].items()}
+def _lines(found: Trials) -> list[Line]:
+    """A straight line over the hosts through all trials of each system and phase."""
+    lines = []
+    for phase in GROWING:
+        for system in SYSTEMS:
+            points = [
+                (size, trial[phase])
+                for (of, size), trials in found.items()
+                if of == system
+                for trial in trials.values()
+            ]
+            line = fitted(system, phase, UNITS[phase], points)
+            lines += [line] if line else []
+    return lines
 
 
-def _environment(found: Trials, problems: list[str]) -> dict[str, Any]:
+def _environment(found: Trials, lines: Sequence[Line], problems: list[str]) -> dict[str, Any]:
     switch = "LinuxBridge" if shutil.which("brctl") else "LinuxBridge with `ip link` in place of brctl"
     notes = [
         f"mininet: linear,N, TCLink bw=10, switch {switch}, no controller, in a network namespace of its own",
         "transship: the same class by its adapter; links of 10 Mb/s both ways, control groups, offloads off",
+        "memory is what the machine has less available (MemAvailable) while the lab stands, and after it",
+        *(line.words for line in lines),
     ]
     for (system, size), trials in found.items():
         if trials:
-            settled, _ = median_ci95([seconds["settled"] for seconds in trials.values()], SEED)
+            settled, _ = median_ci95([trial["settled"] for trial in trials.values()], SEED)
             notes.append(
                 f"{system}, {size} hosts: after down the kernel is busy with it for {settled:.2f} s more"
             )
@@ -115,6 +130,7 @@ def _environment(found: Trials, problems: list[str]) -> dict[str, Any]:
         "pyroute2": version("pyroute2"),
         "mininet": _mininet_version(),
         "seed": SEED,
+        "lines": [vars(line) for line in lines],
         "notes": notes + problems,
     }
 
