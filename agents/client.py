@@ -92,6 +92,14 @@ class Machine(Protocol):
         """Cumulative counters of the lab's interfaces, shapers and networks."""
         ...
 
+    async def look(self, lab: str) -> Json:
+        """All that is watched of a lab, in one look: `agents.machine_look.look` says what."""
+        ...
+
+    async def lab_metrics(self, lab: str) -> str:
+        """The metrics of all hosts and networks of a lab in Prometheus' text format."""
+        ...
+
     async def set_network(
         self,
         lab: str,
@@ -261,6 +269,12 @@ class MachineClient:
 
     async def counters(self, lab: str) -> dict[str, int]:
         return await self._json("GET", path_of("labs", lab, "counters"))
+
+    async def look(self, lab: str) -> Json:
+        return await self._json("GET", path_of("labs", lab, "look"))
+
+    async def lab_metrics(self, lab: str) -> str:
+        return await self._text("GET", path_of("labs", lab, "metrics"))
 
     async def set_network(
         self,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from typing import Any
 
 from aiohttp import web
 
+from agents.cpu_times import CpuTimes
 from agents.hogs import Hogs
-from agents.host_counters import read_network, read_softirq
+from agents.host_counters import kernel_drops, read_network, read_softirq
 from agents.host_exec import Commands
 from agents.host_pictures import Pictures
 from agents.host_registry import Workloads
@@ -36,7 +38,7 @@ class HostAgent:
         self._hogs = Hogs(self._cgroup, setup.workload_command)
         self._commands = Commands()
         self._pictures = Pictures()
-        self._usec: dict[str, int] = {}
+        self._cpu = CpuTimes(self._cgroup)
 
     def app(self) -> web.Application:
         """The application that serves this agent."""
@@ -56,7 +58,7 @@ class HostAgent:
                 web.get("/hogs", self._hog_state),
                 web.put("/hogs", self._set_hogs),
                 web.get("/counters", self._counters),
-                web.get("/metrics.json", self._metrics),
+                web.get("/look", self._look),
                 web.post("/exec", self._exec),
             ]
         )
@@ -120,20 +122,15 @@ class HostAgent:
         return web.json_response(self._describe_hogs())
 
     async def _counters(self, request: web.Request) -> web.Response:
-        found = {f"cpu.{group}_usec": usec for group, usec in self._cpu_usec("io", "hogs", "work").items()}
+        found = {f"cpu.{group}_usec": usec for group, usec in self._cpu.read("io", "hogs", "work").items()}
         found |= {f"cpu.{name}": value for name, value in self._cgroup.throttled().items()}
         found["hogs.running"] = len(self._hogs.running)
         return web.json_response({**found, **read_network(), **read_softirq()})
 
-    async def _metrics(self, request: web.Request) -> web.Response:
-        usec = self._cpu_usec("io", "hogs", "agent")
-        return web.json_response({**self._workloads.measured(), "cpu_usec": usec})
-
-    def _cpu_usec(self, *groups: str) -> dict[str, int]:
-        # `hogs` is a difference of two readings and may seem to fall by a microsecond; a counter may not.
-        for group in groups:
-            self._usec[group] = max(self._usec.get(group, 0), self._cgroup.cpu_usec(group))
-        return {group: self._usec[group] for group in groups}
+    async def _look(self, request: web.Request) -> web.Response:
+        """All that is watched of a host, but its CPU time and its links, which are read without its help."""
+        about = {"moment": time.monotonic(), "hogs": len(self._hogs.running), "kernel": kernel_drops()}
+        return web.json_response({**about, **self._workloads.look()})
 
     async def _exec(self, request: web.Request) -> web.Response:
         return web.json_response(await self._commands.run((await read_model(request, Execution)).argv))

@@ -32,3 +32,16 @@ def read_softirq(proc: Path = Path("/proc")) -> dict[str, int]:
         if fields and fields[0].startswith("cpu") and fields[0] != "cpu":
             found[f"softirq.{fields[0]}_ticks"] = int(fields[SOFTIRQ_FIELD])
     return found
+
+
+def kernel_drops(proc: Path = Path("/proc")) -> dict[str, int]:
+    """Datagrams that the host's kernel had and gave to nobody, by place."""
+    found = read_network(proc)
+    full = found["udp.RcvbufErrors"]
+    return {
+        "socket_buffer": full,
+        "no_socket": found["udp.NoPorts"],
+        # RcvbufErrors are in it; what is left are checksums and memory.
+        "udp_errors": max(found["udp.InErrors"] - full, 0),
+        "ip_discards": found["ip.InDiscards"],
+    }

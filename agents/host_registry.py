@@ -130,11 +130,14 @@ class Workloads:
         running = [workload for workload in self._all.values() if not workload.ended]
         return {workload.id: (time.monotonic(), workload.counters()) for workload in running}
 
-    def measured(self) -> dict[str, Any]:
-        """What metrics are made of: totals that never fall while this agent lives, gauges, and states."""
+    def look(self) -> dict[str, Any]:
+        """What metrics and the live feed are made of: totals that never fall while this agent lives, gauges,
+        states, and all that run with their counters; each workload's counters are read once.
+        """
         totals = {key: Counter(past) for key, past in self._past.items()}
         gauges: Counter[str] = Counter()
         states = Counter(self._endings)
+        running = []
         for workload in self._all.values():
             if workload.ended:
                 continue
@@ -143,6 +146,8 @@ class Workloads:
             totals.setdefault(key, Counter()).update(lasting)
             gauges.update(passing)
             states[(*key, workload.state)] += 1
+            about = {"id": workload.id, "workload": key[0], "system": key[1], "state": workload.state}
+            running.append({**about, "counters": lasting})
         return {
             "totals": [
                 {"workload": workload, "system": system, "counters": dict(counters)}
@@ -153,6 +158,8 @@ class Workloads:
                 {"workload": workload, "system": system, "state": state, "count": count}
                 for (workload, system, state), count in states.items()
             ],
+            "running": running,
+            "managed": self._manager is not None and self._manager.active,
         }
 
     @property

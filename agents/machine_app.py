@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.parse import quote
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
-from agents import metrics
+from agents import families, metrics
 from agents.errors import Problem
 from agents.machine_attended import Attended
 from agents.machine_builder import refused_topology, told
@@ -23,11 +24,10 @@ from agents.tokens import Tokens
 from agents.transport import path_of
 from topologies import TopologyError, load_topology
 from topologies.builder.difference import Change as TopologyChange
-from topologies.cgroups import CgroupError, HostCgroup
+from topologies.cgroups import CgroupError
 from topologies.model import Name, Topology
 from topologies.record import Record
 
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Seconds a host agent may take: it gives a workload, and before it a manager, a minute to become ready.
 START_S = 150.0
 HOGS_S = 90.0
@@ -60,6 +60,8 @@ class MachineApp:
                 web.get("/labs/{lab}", self._lab),
                 web.delete("/labs/{lab}", self._destroy),
                 web.get("/labs/{lab}/counters", self._counters),
+                web.get("/labs/{lab}/look", self._look),
+                web.get("/labs/{lab}/metrics", self._lab_metrics),
                 web.post("/labs/{lab}/difference", self._difference),
                 web.post("/labs/{lab}/apply", self._apply),
                 web.put(network, self._set_network),
@@ -141,6 +143,14 @@ class MachineApp:
     async def _counters(self, request: web.Request) -> web.Response:
         return web.json_response(await self._labs.counters(request.match_info["lab"]))
 
+    async def _look(self, request: web.Request) -> web.Response:
+        return web.json_response(await self._labs.look(request.match_info["lab"]))
+
+    async def _lab_metrics(self, request: web.Request) -> web.Response:
+        name = request.match_info["lab"]
+        text = await asyncio.to_thread(metrics.render_lab, name, await self._labs.look(name))
+        return web.Response(body=text, headers={"Content-Type": families.CONTENT_TYPE})
+
     async def _set_network(self, request: web.Request) -> web.Response:
         change = await read_model(request, NetworkChange)
         lab, network = request.match_info["lab"], request.match_info["network"]
@@ -183,16 +193,11 @@ class MachineApp:
 
     async def _metrics(self, request: web.Request) -> web.Response:
         link = self._link(request)
-        text = metrics.render(link.setup.lab, link.setup.host, await self._measured(link))
-        return web.Response(body=text, headers={"Content-Type": METRICS_TYPE})
-
-    async def _measured(self, link: HostLink) -> Any:
-        if link.state != "none":
-            return json.loads(await link.ask("GET", "/metrics.json"))
         # Being looked at is not being used: a scrape of 200 idle hosts must not start 200 agents.
-        cgroup = HostCgroup(link.setup.cgroup)
-        usec = {group: cgroup.cpu_usec(group) for group in ("io", "hogs", "agent")}
-        return {"totals": [], "gauges": {}, "states": [], "cpu_usec": usec}
+        said = json.loads(await link.ask("GET", "/look")) if link.state != "none" else None
+        usec = await asyncio.to_thread(link.cpu_usec)
+        text = metrics.render_host(link.setup.lab, link.setup.host, {"cpu_usec": usec, "said": said})
+        return web.Response(body=text, headers={"Content-Type": families.CONTENT_TYPE})
 
     async def _workloads(self, request: web.Request) -> web.Response:
         link = self._link(request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from agents.errors import Problem
 from topologies import TopologyError, builder
@@ -12,6 +12,7 @@ from topologies.builder.apply import Leaving, planned
 from topologies.builder.control import counters, set_network
 from topologies.builder.difference import Change, difference
 from topologies.builder.outages import set_cut, set_stopped
+from topologies.builder.traffic import traffic
 from topologies.cgroups import CgroupError
 from topologies.model import Impairments, Topology
 from topologies.record import Record, RecordError
@@ -56,6 +57,10 @@ class Builder(Protocol):
         """As `topologies.builder.control.counters`."""
         ...
 
+    def traffic(self, record: Record) -> dict[str, dict[str, Any]]:
+        """As `topologies.builder.traffic.traffic`."""
+        ...
+
 
 class KernelBuilder:
     """The `Builder` of this machine's kernel."""
@@ -85,6 +90,9 @@ class KernelBuilder:
 
     def counters(self, record: Record) -> dict[str, int]:
         return counters(record)
+
+    def traffic(self, record: Record) -> dict[str, dict[str, Any]]:
+        return traffic(record)
 
 
 _STATUS: dict[type[Exception], int] = {

@@ -12,18 +12,22 @@ import sys
 from collections.abc import Callable
 from typing import Any, Literal
 
+from agents.cpu_times import CpuTimes
 from agents.errors import AgentError, Problem
 from agents.host import socket_of
 from agents.processes import Child, Lines, ending, tail_of
 from agents.pulse import Pulse
 from agents.requests import HostSetup
 from agents.transport import Answer, UnixTransport, Unreachable
+from topologies.cgroups import CgroupError, HostCgroup
 
 START_S = 30.0
 STOP_S = 20.0
 """Seconds a host agent has to end its children before it is killed, and they with it."""
 DEATH_S = 10.0
 """Seconds between an agent's broken connections and the news of its death."""
+LOOK_S = 0.3
+"""Seconds that an agent has to say how its processes are, before it is told without it."""
 
 State = Literal["none", "starting", "running", "failed", "stopped"]
 
@@ -50,6 +54,10 @@ class HostLink:
         self._transport: UnixTransport | None = None
         self._starting = asyncio.Lock()
         self._told = False
+        self._cpu: CpuTimes | None = None
+        self._looking: asyncio.Task[Any] | None = None
+        self._look_ends = 0.0
+        self._late: Any = None
 
     @property
     def setup(self) -> HostSetup:
@@ -97,6 +105,40 @@ class HostLink:
                 raise AgentError(409, f"{self.message} meanwhile") from None
             self._told = self._told or changes
             raise AgentError(503, self._death(child)) from None
+
+    async def look(self) -> Any:
+        """What the agent says of its processes; None if there is none, or it does not answer in `LOOK_S`.
+
+        It is waited for once: until a late one has answered, all that look get None at once. What it then
+        says is for the next who looks, if it does not say something newer in time.
+        """
+        if self.state != "running":
+            return None
+        clock = asyncio.get_running_loop().time
+        if self._looking is None or self._looking.done():
+            self._look_ends = clock() + LOOK_S
+            self._looking = asyncio.create_task(self._look())
+        looking = self._looking
+        await asyncio.wait([looking], timeout=max(self._look_ends - clock(), 0.0))
+        late, self._late = self._late, None
+        return looking.result() if looking.done() else late
+
+    async def _look(self) -> Any:
+        try:
+            answer = json.loads(await self.ask("GET", "/look"))
+        except AgentError:
+            return None  # it has died, which its state says
+        if asyncio.get_running_loop().time() > self._look_ends:
+            self._late = answer
+        return answer
+
+    def cpu_usec(self) -> dict[str, int]:
+        """What the host has used of the CPU, by group; {} where that cannot be read. Blocks for 50 us."""
+        try:
+            self._cpu = self._cpu or CpuTimes(HostCgroup(self._setup.cgroup))
+            return self._cpu.read("io", "hogs", "agent")
+        except CgroupError:
+            return {}
 
     async def adopt(self, setup: HostSetup) -> None:
         """The host has become what `setup` says: a manager that its agent starts from now on is told so."""

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from agents import machine_look
 from agents.attendants import Attendants
 from agents.errors import Problem, not_found
 from agents.machine_builder import Builder, told
 from agents.machine_hosts import HostLink
+from agents.machine_look import Reading
 from agents.metronome import Metronome
 from agents.notices import Notices
 from agents.requests import HostSetup
@@ -276,6 +278,21 @@ class Labs:
         lab = self.get(name)
         async with lab.lock:
             return await _blocking(self._builder.counters, self._still(lab))
+
+    async def look(self, name: str) -> dict[str, Any]:
+        """All that is watched of a lab, as `agents.machine_look.look` says. Raises `Problem` 404, 409.
+
+        It waits for nobody who changes the lab, and starts no host agent.
+        """
+        lab = self.get(name)
+        record, links = self._still(lab), dict(lab.links)
+
+        def read() -> Reading:
+            return machine_look.read(self._builder, record, links)
+
+        asked = {host: link for host, link in links.items() if link.state == "running"}
+        seen, *answers = await asyncio.gather(_blocking(read), *(link.look() for link in asked.values()))
+        return machine_look.look(record, links, seen, dict(zip(asked, answers, strict=True)))
 
     def _changed(self, link: HostLink) -> None:
         setup = link.setup

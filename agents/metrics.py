@@ -1,121 +1,204 @@
-"""A host's metrics for Prometheus, made of what its host agent read from shared memory."""
+"""The metrics of hosts and networks for Prometheus, made of a look at them (`agents.machine_look`)."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from agents.families import Family, Page
+
+Json = Mapping[str, Any]
 
 DIRECTIONS = ("in", "out")
+STATES = ("idle", "running", "failed", "stopped")
+_HOST = ("lab", "host")
+_WORKLOAD = (*_HOST, "workload", "system")
+_NETWORK = ("lab", "network")
+
+DATAGRAMS = Family(
+    "transship_datagrams_total",
+    "counter",
+    (*_WORKLOAD, "direction"),
+    "UDP datagrams that workloads took in (`in`) and gave out (`out`)",
+)
+OPERATIONS = Family(
+    "transship_operations_total",
+    "counter",
+    (*_WORKLOAD, "direction"),
+    "operations (and video frames) that workloads took from a local channel (`in`) and gave to one (`out`)",
+)
+BYTES = Family("transship_bytes_total", "counter", (*_WORKLOAD, "direction"), "the payload of both, in bytes")
+EXPECTED = Family(
+    "transship_datagrams_expected_total",
+    "counter",
+    _WORKLOAD,
+    "datagrams that a sink's sources have sent, by their sequence numbers",
+)
+UNIQUE = Family(
+    "transship_datagrams_unique_total",
+    "counter",
+    _WORKLOAD,
+    "those of them that have come, duplicates not counted: what is missing is lost, or on its way",
+)
+DROPPED = Family(
+    "transship_dropped_datagrams_total",
+    "counter",
+    (*_HOST, "place"),
+    "datagrams dropped inside workloads and the manager, by named place",
+)
+KERNEL_DROPPED = Family(
+    "transship_kernel_dropped_datagrams_total",
+    "counter",
+    (*_HOST, "place"),
+    "datagrams that the host's kernel had and gave to nobody, by named place",
+)
+CONTAINERS = Family(
+    "transship_containers", "gauge", (*_HOST, "state"), "containers of the host's pool, by state"
+)
+RECLAIMED = Family(
+    "transship_reclaimed_containers_total",
+    "counter",
+    _HOST,
+    "containers that the manager took back from processes that had ended",
+)
+BACKLOG = Family(
+    "transship_ring_backlog", "gauge", (*_HOST, "ring"), "entries waiting in a shared-memory ring"
+)
+CPU = Family(
+    "transship_cpu_seconds_total",
+    "counter",
+    (*_HOST, "group"),
+    "CPU time of the I/O path (`io`), all hogs (`hogs`) and the host agent (`agent`)",
+)
+WORKLOADS = Family(
+    "transship_workloads",
+    "gauge",
+    (*_WORKLOAD, "state"),
+    "workloads that run now, and that ended since the host agent started",
+)
+HOGS = Family("transship_hogs", "gauge", _HOST, "CPU hogs that run")
+HOSTS = (
+    *(DATAGRAMS, OPERATIONS, BYTES, EXPECTED, UNIQUE, DROPPED, KERNEL_DROPPED),
+    *(CONTAINERS, RECLAIMED, BACKLOG, CPU, WORKLOADS, HOGS),
+)
+"""What a host's metrics are."""
+
+AGENT_STATE = Family(
+    "transship_host_agent_state",
+    "gauge",
+    (*_HOST, "state"),
+    "1 for the state that the host's agent is in, 0 for the others: "
+    "`idle` (never used), `running`, `failed`, `stopped`",
+)
+NETWORK_UP = Family("transship_network_up", "gauge", _NETWORK, "0 while the network is cut, else 1")
+NETWORK_RATE = Family(
+    "transship_network_rate_bits_per_second",
+    "gauge",
+    _NETWORK,
+    "the network's rate; not there while it has none",
+)
+NETWORK_BYTES = Family(
+    "transship_network_bytes_total",
+    "counter",
+    _NETWORK,
+    "whole frames that left the network to its stations and trunks, in bytes",
+)
+NETWORK_BACKLOG = Family(
+    "transship_network_backlog_bytes", "gauge", _NETWORK, "what waits in the network's queues"
+)
+NETWORK_DROPPED = Family(
+    "transship_network_dropped_total",
+    "counter",
+    (*_NETWORK, "place"),
+    "frames that the network dropped, by named place",
+)
+LAB = (
+    *HOSTS,
+    *(AGENT_STATE, NETWORK_UP, NETWORK_RATE, NETWORK_BYTES, NETWORK_BACKLOG, NETWORK_DROPPED),
+)
+"""What a lab's metrics are."""
 
 
-class HostCollector(Collector):
-    """The metric families of one host. `measured` is the answer of the host agent's /metrics.json."""
-
-    def __init__(self, lab: str, host: str, measured: Mapping[str, Any]) -> None:
-        self._host = [lab, host]
-        self._measured = measured
-
-    def collect(self) -> Iterable[Metric]:
-        yield from self._traffic()
-        yield self._drops()
-        yield from self._stack()
-        yield self._cpu()
-        yield self._workloads()
-
-    def _traffic(self) -> Iterable[Metric]:
-        labels = ["lab", "host", "workload", "system", "direction"]
-        datagrams = CounterMetricFamily(
-            "transship_datagrams", "UDP datagrams that workloads took in and gave out.", labels=labels
-        )
-        operations = CounterMetricFamily(
-            "transship_operations",
-            "Operations on local channels that workloads took in and gave out.",
-            labels=labels,
-        )
-        octets = CounterMetricFamily(
-            "transship_bytes", "Payload bytes that workloads took in and gave out.", labels=labels
-        )
-        for family, unit in ((datagrams, "datagrams"), (operations, "operations"), (octets, "bytes")):
-            for total in self._measured["totals"]:
-                for direction in DIRECTIONS:
-                    value = total["counters"].get(f"{unit}_{direction}")
-                    if value is not None:
-                        who = [total["workload"], total["system"]]
-                        family.add_metric([*self._host, *who, direction], value)
-        yield datagrams
-        yield operations
-        yield octets
-
-    def _drops(self) -> Metric:
-        places: Counter[str] = Counter()
-        for total in self._measured["totals"]:
-            for name, value in total["counters"].items():
-                if name.startswith("drop_"):
-                    places[name.removeprefix("drop_")] += value
-        family = CounterMetricFamily(
-            "transship_dropped_datagrams",
-            "Datagrams dropped by the host's workloads and manager, by place.",
-            labels=["lab", "host", "place"],
-        )
-        for place, value in sorted(places.items()):
-            family.add_metric([*self._host, place], value)
-        return family
-
-    def _stack(self) -> Iterable[Metric]:
-        containers = GaugeMetricFamily(
-            "transship_containers",
-            "Containers of the host's pool, by state.",
-            labels=["lab", "host", "state"],
-        )
-        backlog = GaugeMetricFamily(
-            "transship_ring_backlog", "Entries waiting in a ring.", labels=["lab", "host", "ring"]
-        )
-        reclaimed = CounterMetricFamily(
-            "transship_reclaimed_containers",
-            "Containers that the manager took back from processes that had ended.",
-            labels=["lab", "host"],
-        )
-        for total in self._measured["totals"]:
-            if (value := total["counters"].get("reclaimed_containers")) is not None:
-                reclaimed.add_metric(self._host, value)
-        for name, value in sorted(self._measured["gauges"].items()):
-            if name.startswith("containers_"):
-                containers.add_metric([*self._host, name.removeprefix("containers_")], value)
-            elif name.startswith("ring_") and name.endswith("_backlog"):
-                ring = name.removeprefix("ring_").removesuffix("_backlog")
-                backlog.add_metric([*self._host, ring], value)
-        yield containers
-        yield reclaimed
-        yield backlog
-
-    def _cpu(self) -> Metric:
-        family = CounterMetricFamily(
-            "transship_cpu_seconds",
-            "CPU time of the host's cgroups: the I/O path, the hogs, the host agent.",
-            labels=["lab", "host", "group"],
-        )
-        for group, usec in self._measured["cpu_usec"].items():
-            family.add_metric([*self._host, group], usec / 1e6)
-        return family
-
-    def _workloads(self) -> Metric:
-        family = GaugeMetricFamily(
-            "transship_workloads",
-            "Workloads, by state: those that run now, and those that ended since the host agent started.",
-            labels=["lab", "host", "workload", "system", "state"],
-        )
-        for one in self._measured["states"]:
-            family.add_metric([*self._host, one["workload"], one["system"], one["state"]], one["count"])
-        return family
+def render_host(lab: str, host: str, seen: Json) -> bytes:
+    """The metrics of one host: its part of a look."""
+    page = Page(HOSTS)
+    _add_host(page, (lab, host), seen)
+    return page.text()
 
 
-def render(lab: str, host: str, measured: Mapping[str, Any]) -> bytes:
-    """The host's metrics in Prometheus' text format."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(HostCollector(lab, host, measured))
-    return generate_latest(registry)
+def render_lab(lab: str, look: Json) -> bytes:
+    """The metrics of all hosts and networks of a lab."""
+    page = Page(LAB)
+    for host, seen in look["hosts"].items():
+        _add_host(page, (lab, host), seen)
+        for state in STATES:
+            page.add(AGENT_STATE, (lab, host, state), int(seen["state"] == state))
+    for name, network in look["networks"].items():
+        labels = (lab, name)
+        page.add(NETWORK_UP, labels, int(network["state"] == "running"))
+        if network["rate_mbps"] is not None:
+            page.add(NETWORK_RATE, labels, network["rate_mbps"] * 1e6)
+        page.add(NETWORK_BYTES, labels, network["bytes"])
+        page.add(NETWORK_BACKLOG, labels, network["backlog_bytes"])
+        for place, count in network["drops"].items():
+            page.add(NETWORK_DROPPED, (*labels, place), count)
+    return page.text()
+
+
+def drops_of(said: Json) -> Counter[str]:
+    """Datagrams dropped by a host's workloads and its manager, by place."""
+    places: Counter[str] = Counter()
+    for total in said["totals"]:
+        for name, value in total["counters"].items():
+            if name.startswith("drop_"):
+                places[name.removeprefix("drop_")] += value
+    return places
+
+
+def containers_of(said: Json) -> dict[str, int]:
+    """The containers of a host's pool, by state."""
+    gauges = said["gauges"].items()
+    return {name.removeprefix("containers_"): n for name, n in gauges if name.startswith("containers_")}
+
+
+def rings_of(said: Json) -> dict[str, int]:
+    """What waits in each of a host's rings."""
+    return {
+        name.removeprefix("ring_").removesuffix("_backlog"): value
+        for name, value in said["gauges"].items()
+        if name.startswith("ring_") and name.endswith("_backlog")
+    }
+
+
+def _add_host(page: Page, labels: tuple[str, str], seen: Json) -> None:
+    for group, usec in seen["cpu_usec"].items():
+        page.add(CPU, (*labels, group), usec / 1e6)
+    said = seen["said"]
+    if said is None:
+        return
+    page.add(HOGS, labels, said["hogs"])
+    for total in said["totals"]:
+        _add_total(page, labels, total)
+    for family, places in ((DROPPED, drops_of(said)), (KERNEL_DROPPED, said["kernel"])):
+        for place, count in sorted(places.items()):
+            page.add(family, (*labels, place), count)
+    for family, levels in ((CONTAINERS, containers_of(said)), (BACKLOG, rings_of(said))):
+        for name, level in sorted(levels.items()):
+            page.add(family, (*labels, name), level)
+    for one in said["states"]:
+        page.add(WORKLOADS, (*labels, one["workload"], one["system"], one["state"]), one["count"])
+
+
+def _add_total(page: Page, labels: tuple[str, str], total: Json) -> None:
+    who = (*labels, total["workload"], total["system"])
+    counters = total["counters"]
+    for family, unit in ((DATAGRAMS, "datagrams"), (OPERATIONS, "operations"), (BYTES, "bytes")):
+        for direction in DIRECTIONS:
+            if (value := counters.get(f"{unit}_{direction}")) is not None:
+                page.add(family, (*who, direction), value)
+    for family, name in ((EXPECTED, "datagrams_expected"), (UNIQUE, "datagrams_unique")):
+        if (value := counters.get(name)) is not None:
+            page.add(family, who, value)
+    if (value := counters.get("reclaimed_containers")) is not None:
+        page.add(RECLAIMED, labels, value)

@@ -17,12 +17,14 @@ from orchestrator.api.problems import store_problems
 from orchestrator.api.table import BASE, ROUTES
 from orchestrator.events import EventBus
 from orchestrator.labs import Labs
+from orchestrator.live import Live
 from orchestrator.recovery import going_on
 from orchestrator.runs import Runs, settle
 from orchestrator.services import (
     CATALOGUE,
     EVENTS,
     LABS,
+    LIVE,
     MACHINE,
     RUNS,
     STATE,
@@ -74,6 +76,7 @@ def create_app(
     app[MACHINE] = machine
     app[CATALOGUE] = catalogue
     app[LABS] = Labs(machine, events)
+    app[LIVE] = Live(app[LABS], machine, events)
 
     async def store(app: web.Application) -> AsyncIterator[None]:
         app[STORE] = await Store.open(state, going_on(catalogue) if lasting else interrupted)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 REQUEST_S = 120.0
 SILENCE_S = 20.0
@@ -56,11 +57,21 @@ class Event:
 
 
 class Reader:
-    """Server-sent events out of lines."""
+    """Server-sent events out of lines, or out of bytes as they come."""
 
     def __init__(self) -> None:
         self._kind, self._data = "", ""
         self._id: str | None = None
+        self._begun = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """The events that these bytes complete. A line may be of any length."""
+        *ends, rest = data.split(b"\n")
+        for end in ends:
+            line, self._begun = bytes(self._begun + end), bytearray()
+            if event := self.line(line):
+                yield event
+        self._begun += rest
 
     def line(self, line: bytes) -> Event | None:
         """The event that this line completes, if it does."""
@@ -118,6 +129,11 @@ def events_path(run: str | None) -> str:
     return "/api/v1/events" + (f"?run={run}" if run is not None else "")
 
 
+def live_path(lab: str, every_s: float) -> str:
+    """Where the samples of a lab are."""
+    return f"/api/v1/labs/{quote(lab, safe='')}/live?every_s={every_s:g}"
+
+
 class Connection:
     """One orchestrator, by its address. Every request has a connection of its own, and these `headers`."""
 
@@ -149,8 +165,15 @@ class Connection:
 
         Ends when the orchestrator ends it. Raises Refused, Unreachable, BadAddress.
         """
-        reader, after = Reader(), {"Last-Event-ID": last} if last else {}
-        with self._asked(SILENCE_S, "GET", events_path(run), headers=after) as response:
+        return self._follow(events_path(run), {"Last-Event-ID": last} if last else {})
+
+    def live(self, lab: str, every_s: float = 0.5) -> Iterator[Event]:
+        """The samples of a lab, and at last what became of it. Raises as `events`."""
+        return self._follow(live_path(lab, every_s))
+
+    def _follow(self, path: str, headers: Mapping[str, str] = {}) -> Iterator[Event]:
+        reader = Reader()
+        with self._asked(SILENCE_S, "GET", path, headers=headers) as response:
             while line := response.readline():
                 if event := reader.line(line):
                     yield event

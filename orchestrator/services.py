@@ -7,6 +7,7 @@ from aiohttp import web
 
 from orchestrator.events import EventBus
 from orchestrator.labs import Labs, MachineSource
+from orchestrator.live import Live
 from orchestrator.runs import Engine, Runs
 from orchestrator.store import Store
 
@@ -35,6 +36,7 @@ STATE = web.AppKey("state", Path)
 EVENTS = web.AppKey("events", EventBus)
 STORE = web.AppKey("store", Store)
 LABS = web.AppKey("labs", Labs)
+LIVE = web.AppKey("live", Live)
 RUNS = web.AppKey("runs", Runs)
 # AppKey wants a class at run time; a Protocol serves for that, and the type checker holds us to it.
 MACHINE: web.AppKey[MachineDescription] = web.AppKey("machine", object)  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 TREE = "transship"
@@ -104,11 +105,17 @@ def find_layout(mounts: str | None = None) -> Layout:
     return Layout(1, v1)
 
 
+@cache
+def _layout_here() -> Layout:
+    """Looked for once: with a thousand hosts, each of which is a mount, that takes milliseconds."""
+    return find_layout()
+
+
 class LabCgroup:
     """The group of a whole lab, `transship/<lab>`, in every hierarchy."""
 
     def __init__(self, lab: str, layout: Layout | None = None, files: CgroupFiles | None = None) -> None:
-        self.layout = layout or find_layout()
+        self.layout = layout or _layout_here()
         self.files = files or CgroupFiles()
         self.path = f"{TREE}/{lab}"
 
@@ -156,7 +163,7 @@ class HostCgroup:
     """The groups of one host; `path` is relative to each hierarchy's root (`transship/<lab>/<host>`)."""
 
     def __init__(self, path: str, layout: Layout | None = None, files: CgroupFiles | None = None) -> None:
-        self.layout = layout or find_layout()
+        self.layout = layout or _layout_here()
         self.files = files or CgroupFiles()
         self.path = path
 

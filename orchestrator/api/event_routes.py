@@ -13,6 +13,7 @@ from orchestrator.services import EVENTS, RUNS
 
 HEARTBEAT_S = 5.0
 """Seconds of silence after which a comment is sent, so that both sides notice a dead connection."""
+HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
 
 
 class EventQuery(BaseModel):
@@ -32,22 +33,22 @@ async def follow_events(request: web.Request) -> web.StreamResponse:
     if at is None:
         # Of another process, or nonsense: what was missed is not known, so the client must read anew.
         at = bus.last
-        opening = _frame("gap", {"message": "events were missed; read the state again"})
+        opening = frame("gap", {"message": "events were missed; read the state again"})
     if run_id is not None:
         run = await request.app[RUNS].find(run_id)
-        opening += _frame("run", _snapshot(request, run_view(request, run).model_dump()))
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+        opening += frame("run", _snapshot(request, run_view(request, run).model_dump()))
+    response = web.StreamResponse(headers=HEADERS)
     await response.prepare(request)
     try:
         await response.write(opening or b": connected\n\n")
         while True:
             missed, events = bus.since(at)
             if missed:
-                await response.write(_frame("gap", {"message": "events were missed; read the state again"}))
+                await response.write(frame("gap", {"message": "events were missed; read the state again"}))
             for event in events:
                 at = event.number
                 if run_id is None or event.run == run_id:
-                    await response.write(_frame(event.kind, event.data, bus.label(event)))
+                    await response.write(frame(event.kind, event.data, bus.label(event)))
             if bus.closed:
                 break
             if not await bus.wait_beyond(at, HEARTBEAT_S):
@@ -61,6 +62,11 @@ def _snapshot(request: web.Request, view: dict[str, Any]) -> dict[str, Any]:
     return {"run": view["id"], **{name: view[name] for name in ("state", "message", "verdict", "progress")}}
 
 
-def _frame(kind: str, data: dict[str, Any], label: str | None = None) -> bytes:
-    head = f"id: {label}\n" if label else ""
-    return f"{head}event: {kind}\ndata: {json.dumps(data)}\n\n".encode()
+def frame(kind: str, data: dict[str, Any], label: str | None = None) -> bytes:
+    """An event as it is sent."""
+    return (f"id: {label}\n".encode() if label else b"") + encoded(kind, json.dumps(data).encode())
+
+
+def encoded(kind: str, data: bytes) -> bytes:
+    """The same of data that is JSON already."""
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), data)

@@ -7,6 +7,8 @@ from orchestrator.api import (
     event_routes,
     experiment_models,
     lab_routes,
+    live_models,
+    live_routes,
     look_routes,
     models,
     run_routes,
@@ -195,6 +197,20 @@ ROUTES = (
         lab_routes.get_network_counters,
         {200: models.CountersView},
         problems=(404, 409, 503),
+    ),
+    Route(
+        "GET",
+        f"{BASE}/labs/{{lab}}/live",
+        live_routes.follow_lab,
+        {
+            200: Media(
+                "text/event-stream",
+                "server-sent events; the data of each is JSON",
+                live_models.LIVE_EVENTS,
+            )
+        },
+        problems=(404, 409, 422, 503),
+        query=live_routes.LiveQuery,
     ),
     *CHANGES,
     Route(

@@ -9,6 +9,7 @@ from agents.errors import AgentError, Problem
 from orchestrator.api import workload_models as models
 from orchestrator.api.problems import read_body, validated
 from orchestrator.api.routing import reply
+from orchestrator.live.sample import loss_of, mbps, missing
 from orchestrator.services import LABS, MACHINE
 from orchestrator.workloads import in_our_words, specification
 
@@ -103,31 +104,19 @@ def workload_view(state: dict[str, Any]) -> models.WorkloadView:
     """A workload's state for REST."""
     rates, counters = state.get("per_second") or {}, state["counters"]
     manager = state["manager"]
-    lost, expected = _missing(counters), rates.get("datagrams_expected", 0.0)
     return models.WorkloadView(
         **{name: state[name] for name in ("id", "workload", "system", "state", "message", "pid", "params")},
         counters=counters,
         result=state["result"],
-        mbps_in=_mbps(rates.get("bytes_in")),
-        mbps_out=_mbps(rates.get("bytes_out")),
+        mbps_in=mbps(rates.get("bytes_in")),
+        mbps_out=mbps(rates.get("bytes_out")),
         datagrams_in_per_s=rates.get("datagrams_in"),
         datagrams_out_per_s=rates.get("datagrams_out"),
         operations_in_per_s=rates.get("operations_in"),
         operations_out_per_s=rates.get("operations_out"),
-        # One that came late was counted as missing before: more can come than was expected.
-        loss=min(max(_missing(rates) or 0.0, 0.0) / expected, 1.0) if expected > 0 else None,
-        lost=None if lost is None else int(lost),
+        loss=loss_of(rates),
+        lost=missing(counters),
         manager=None
         if manager is None
         else models.ManagerView(**{name: manager[name] for name in models.ManagerView.model_fields}),
     )
-
-
-def _missing(counted: dict[str, Any]) -> float | None:
-    if "datagrams_expected" not in counted:
-        return None
-    return float(counted["datagrams_expected"] - counted["datagrams_unique"])
-
-
-def _mbps(bytes_per_s: float | None) -> float | None:
-    return None if bytes_per_s is None else bytes_per_s * 8 / 1e6

@@ -86,6 +86,12 @@ class Server:
             for event in self._connection.events(run):
                 yield event.kind, event.data
 
+    def live(self, lab: str, every_s: float) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(kind, data) of a lab's samples, and at last of its end. Raises as `events`."""
+        with _failures():
+            for event in self._connection.live(lab, every_s):
+                yield event.kind, event.data
+
 
 @contextmanager
 def _failures() -> Iterator[None]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar
 
 import aiohttp
 
+from orchestrator.api.live_models import LiveSample
 from orchestrator.api.models import LabView, RunView
 from orchestrator.client import calls
 from orchestrator.client.calls import Call, Json
@@ -25,6 +27,7 @@ from orchestrator.connection import (
     authorization,
     checked_address,
     events_path,
+    live_path,
     token_of_the_environment,
 )
 from orchestrator.experiments.result import Result
@@ -145,6 +148,13 @@ class Client:
         """Events from now on, or after the one with the id `last`; of one run, beginning with how it is."""
         return self._connection.events(run, last)
 
+    def live(self, lab: str, every_s: float = 0.5) -> Iterator[LiveSample]:
+        """A lab as it is now, again and again, until it ends."""
+        for event in self._connection.live(lab, every_s):
+            if event.kind == "lab":
+                return
+            yield LiveSample.model_validate(event.data)
+
     def deploy(self, name: str, topology: str | Json) -> LabView:
         """A lab that is ready. Raises ClientError if it cannot be deployed."""
         lab = self.create_lab(name, topology)
@@ -259,16 +269,28 @@ class AsyncClient:
 
     async def events(self, run: str | None = None, last: str | None = None) -> AsyncIterator[Event]:
         """Events from now on, or after the one with the id `last`; of one run, beginning with how it is."""
+        async with aclosing(
+            self._follow(events_path(run), {"Last-Event-ID": last} if last else {})
+        ) as events:
+            async for event in events:
+                yield event
+
+    async def live(self, lab: str, every_s: float = 0.5) -> AsyncGenerator[LiveSample, None]:
+        """A lab as it is now, again and again, until it ends."""
+        async with aclosing(self._follow(live_path(lab, every_s), {})) as events:
+            async for event in events:
+                if event.kind == "lab":
+                    return
+                yield LiveSample.model_validate(event.data)
+
+    async def _follow(self, path: str, headers: dict[str, str]) -> AsyncGenerator[Event, None]:
         limit, reader = aiohttp.ClientTimeout(total=None, sock_read=SILENCE_S), Reader()
-        headers = {"Last-Event-ID": last} if last else {}
         try:
-            async with self._opened().get(
-                self._base + events_path(run), headers=headers, timeout=limit
-            ) as answer:
+            async with self._opened().get(self._base + path, headers=headers, timeout=limit) as answer:
                 if answer.status >= 400:
                     raise Refused(answer.status, await answer.read())
-                async for line in answer.content:
-                    if event := reader.line(line):
+                async for data in answer.content.iter_any():
+                    for event in reader.feed(data):
                         yield event
         except (aiohttp.ClientError, OSError) as error:
             raise self._gone(error) from error

@@ -101,6 +101,12 @@ class FakeMachine:
         self._called(f"counters {lab}")
         return dict(self._lab(lab).counters)
 
+    async def look(self, lab: str) -> Json:
+        raise AgentError(409, "in this model nobody looks")
+
+    async def lab_metrics(self, lab: str) -> str:
+        raise AgentError(409, "in this model nobody looks")
+
     async def difference(self, lab: str, topology: Mapping[str, Any]) -> list[Json]:
         self._called(f"difference {lab}")
         return []

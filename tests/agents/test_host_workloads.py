@@ -212,17 +212,21 @@ async def test_a_manager_cannot_be_had_in_two_ways_at_once(workloads: Workloads)
 async def test_totals_never_fall_when_workloads_end(workloads: Workloads) -> None:
     counters = {"datagrams_in": 5, "drop_queue": 1, "containers_free": 9, "ring_in_backlog": 2}
     one = await workloads.start(spec(counters=counters))
-    await workloads.start(spec(counters=counters))
-    before = workloads.measured()
+    other = await workloads.start(spec(counters=counters))
+    before = workloads.look()
     assert before["totals"] == [
         {"workload": "source", "system": "linux", "counters": {"datagrams_in": 10, "drop_queue": 2}}
     ]
     assert before["gauges"] == {"containers_free": 18, "ring_in_backlog": 4}
+    lasting = {"datagrams_in": 5, "drop_queue": 1}
+    about = {"id": one.id, "workload": "source", "system": "linux", "state": "running", "counters": lasting}
+    assert before["running"][0] == about
     await workloads.stop(one.id)
-    after = workloads.measured()
+    after = workloads.look()
     assert after["totals"] == before["totals"]
     assert after["gauges"] == {"containers_free": 9, "ring_in_backlog": 2}
     assert {(s["state"], s["count"]) for s in after["states"]} == {("running", 1), ("done", 1)}
+    assert [running["id"] for running in after["running"]] == [other.id]
 
 
 async def test_a_hundred_starts_leave_no_descriptor_and_no_zombie(workloads: Workloads) -> None:

@@ -92,6 +92,17 @@ class PaperBuilder:
     def counters(self, record: Record) -> dict[str, int]:
         return {"source.eth0.rx_packets": 3}
 
+    def traffic(self, record: Record) -> dict[str, dict[str, Any]]:
+        return {
+            name: {
+                **{"bytes": 5, "backlog_bytes": 0, "drops": {"queue": 0, "cut": 2}},
+                "links": {
+                    port.host: {"to_bytes": 1, "from_bytes": 2} for port in network.port_details if port.host
+                },
+            }
+            for name, network in record.networks.items()
+        }
+
 
 @pytest.fixture
 def run_root() -> Iterator[Path]:
@@ -329,6 +340,38 @@ async def test_networks_and_links_are_cut_and_healed(client: MachineClient, fddi
         with pytest.raises(AgentError, match=words) as caught:
             await call
         assert caught.value.status == 404
+
+
+async def test_a_lab_is_seen_as_a_whole_and_no_agent_is_started(
+    client: MachineClient, fddi: dict[str, Any]
+) -> None:
+    await client.deploy("one", fddi)
+    await client.stop_host("one", "sink")
+    await client.cut("one", "ring-a")
+    await client.cut("one", "ring-b", "middle")
+    seen = await client.look("one")
+    assert {name: host["state"] for name, host in seen["hosts"].items()} == {
+        **{"source": "idle", "middle": "idle", "sink": "stopped"}
+    }
+    assert all(host["said"] is None for host in seen["hosts"].values())
+    ring_a, ring_b = seen["networks"]["ring-a"], seen["networks"]["ring-b"]
+    assert (ring_a["state"], ring_a["rate_mbps"], ring_a["loss"]) == ("cut", 100.0, 0.0)
+    assert (ring_b["state"], ring_b["medium"], ring_b["drops"]) == (
+        "running",
+        "shared",
+        {"queue": 0, "cut": 2},
+    )
+    assert {name: link["state"] for name, link in ring_b["links"].items()} == {
+        **{"middle": "cut", "sink": "running"}
+    }
+    text = await client.lab_metrics("one")
+    assert 'transship_network_up{lab="one",network="ring-a"} 0\n' in text
+    assert 'transship_network_dropped_total{lab="one",network="ring-b",place="cut"} 2\n' in text
+    assert 'transship_host_agent_state{lab="one",host="sink",state="stopped"} 1\n' in text
+    assert (await client.lab("one"))["agents"]["middle"]["state"] == "none"
+    for call in (client.look("two"), client.lab_metrics("two")):
+        with pytest.raises(AgentError, match="there is no lab 'two'"):
+            await call
 
 
 async def test_another_topology_is_applied_and_hosts_come_and_go(

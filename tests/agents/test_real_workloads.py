@@ -84,7 +84,7 @@ async def test_datagrams_cross_a_forwarder(path: Path, system: str) -> None:
         return bool((await client.workload(LAB, "sink", sink))["counters"]["datagrams_in"] == sent)
 
     await eventually(arrived, "all datagrams to arrive")
-    counted = f'direction="out",host="middle",lab="{LAB}",system="{system}",workload="forwarder"}} {sent}.0'
+    counted = f'host="middle",workload="forwarder",system="{system}",direction="out"}} {sent}\n'
 
     async def told() -> bool:  # a datagram arrives before the call that sent it has returned
         return counted in await client.metrics(LAB, "middle")

@@ -70,6 +70,8 @@ class FakeMachine:
     that the lab is neither old nor new; `hold` makes them wait until set.
 
     `started` has what workloads were started with; each has lost a quarter lately and a tenth in all.
+    Half a second passes from one look to the next; `looks` counts them, and `dead` has the (lab, host) whose
+    agents are dead.
     """
 
     def __init__(self) -> None:
@@ -81,6 +83,8 @@ class FakeMachine:
         self.started: list[Json] = []
         self.working: dict[tuple[str, str], dict[str, Json]] = {}
         self.hogs_of: Counter[tuple[str, str]] = Counter()
+        self.looks: Counter[str] = Counter()
+        self.dead: set[tuple[str, str]] = set()
         self.captures: list[tuple[str, Place, int | None, int]] = []
         self.consoles = 0
         self.news: asyncio.Queue[Json] = asyncio.Queue()
@@ -112,6 +116,63 @@ class FakeMachine:
 
     async def counters(self, lab: str) -> dict[str, int]:
         return {"ring-a.p-sink.cut_in_drops": 5, "sink.eth0.rx_packets": 3, "ring-a2.p3.tx_packets": 1}
+
+    async def look(self, lab: str) -> Json:
+        if lab not in self.deployed:
+            raise AgentError(404, f"there is no lab {lab!r}", "lab")
+        self.looks[lab] += 1
+        moment = self.looks[lab] * 0.5
+        record = self.deployed[lab]
+        return {
+            "at": 1790000000.0 + moment,
+            "moment": moment,
+            "hosts": {name: self._seen(lab, name, moment) for name in record["hosts"]},
+            "networks": {
+                name: {
+                    **{"state": "cut" if network["cut"] else "running", "rate_mbps": network["rate_mbps"]},
+                    **{"medium": network["medium"], "loss": network["impairments"]["loss"]},
+                    **{"bytes": int(moment * 6.25e6), "backlog_bytes": 1234},
+                    "drops": {"queue": 0, "cut": int(moment * 10) if network["cut"] else 0},
+                    "links": {
+                        port["host"]: {
+                            "state": "cut" if port["cut"] else "running",
+                            **{"to_bytes": int(moment * 1.25e6), "from_bytes": 0},
+                        }
+                        for port in network["port_details"]
+                    },
+                }
+                for name, network in record["networks"].items()
+            },
+        }
+
+    def _seen(self, lab: str, host: str, moment: float) -> Json:
+        working = [one for one in self.working.get((lab, host), {}).values() if one["state"] == "running"]
+        usec = {"io": int(moment * 4e5), "hogs": 0, "agent": 0}
+        state, said = "idle", None
+        if self.deployed[lab]["hosts"][host]["stopped"]:
+            state = "stopped"
+        elif (lab, host) in self.dead:
+            state = "failed"
+        elif working or self.hogs_of[lab, host]:
+            counters = {
+                **{"bytes_in": int(moment * 1.25e6), "datagrams_in": int(moment * 290)},
+                **{"datagrams_expected": int(moment * 400), "datagrams_unique": int(moment * 300)},
+            }
+            named = ("id", "workload", "system", "state")
+            state, said = (
+                "running",
+                {
+                    **{"moment": moment, "hogs": self.hogs_of[lab, host], "managed": False},
+                    "kernel": {"socket_buffer": int(moment * 7), "no_socket": 0},
+                    "totals": [{"workload": "sink", "system": "linux", "counters": {"drop_sink": 0}}],
+                    "gauges": {"containers_free": 100, "ring_udp9000_backlog": 3},
+                    "running": [{**{n: one[n] for n in named}, "counters": counters} for one in working],
+                },
+            )
+        return {"state": state, "cpu_usec": usec, "said": said}
+
+    async def lab_metrics(self, lab: str) -> str:
+        return f'transship_network_up{{lab="{lab}",network="ring-a"}} 1\n'
 
     async def set_network(
         self, lab: str, network: str, rate_mbps: float | None, impairments: Mapping[str, Any] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import signal
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ CALLS = {
     for name, call in vars(calls_module).items()
     if inspect.isfunction(call) and call.__module__ == calls_module.__name__ and not name.startswith("_")
 }
-NOT_CALLS = {"follow_events", "prometheus_targets", "open_console"}
+NOT_CALLS = {"follow_events", "follow_lab", "prometheus_targets", "open_console"}
 """Operations that are no request with an answer, or not for clients."""
 
 
@@ -50,6 +51,9 @@ def test_a_script_deploys_changes_measures_and_reads(address: str) -> None:
     assert client.workload("one", "sink", sink.id, over_s=0).workload == "sink"
     client.stop_workload("one", "sink", sink.id)
     assert client.set_hogs("one", "middle", 2).count == 2
+    first, second = islice(client.live("one", every_s=0.1), 2)
+    assert (first.over_s, first.networks["ring-a"].mbps, second.networks["ring-a"].mbps) == (None, None, 50.0)
+    assert first.hosts["middle"].hogs == 2
     assert client.set_hogs("one", "middle", 0).running == 0
     assert client.changes("one", "two-fddi").changes == []
     assert client.apply("one", "two-fddi").name == "one"
@@ -85,6 +89,16 @@ async def test_a_coroutine_does_the_same(address: str) -> None:
                 await client.cancel_run(begun.id)
                 break
         assert (await client.wait(begun.id)).state == "cancelled"
+        watched = []
+        async for sample in client.live("one", every_s=0.1):
+            watched.append(sample.networks["ring-b"].state)
+            if len(watched) == 1:
+                await client.cut_network("one", "ring-b")
+            elif watched[-1] == "cut":
+                await client.destroy_lab("one")
+        assert {"running", "cut"} == set(watched)
+        with pytest.raises(Refused, match="there is no lab 'one'"):
+            await anext(client.live("one"))
         with pytest.raises(Refused) as refused:
             await client.create_run("none")
         assert (refused.value.status, refused.value.field) == (422, "experiment")

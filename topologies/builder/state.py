@@ -5,11 +5,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from topologies.builder.netlink import Channel
 
-_GETLINK, _GETQDISC = 18, 38
+_GETLINK, _GETQDISC, _GETSTATS = 18, 38, 94
+_STATS_LINK_64 = 1
 _REQUEST_DUMP = 0x301
 _NLMSG_HEADER = 16
 _IFLA_IFNAME, _IFLA_STATS64 = 3, 23
@@ -49,6 +51,39 @@ def namespace_counters() -> dict[str, dict[str, int]]:
         return found
 
 
+@dataclass
+class Passed:
+    """What has passed an interface, and what waits in its own queue, if it has one."""
+
+    rx_bytes: int
+    tx_bytes: int
+    rx_dropped: int
+    tx_dropped: int
+    queue_drops: int = 0
+    backlog_bytes: int = 0
+
+
+def passed() -> dict[int, Passed]:
+    """By interface number, of the namespace that the calling thread is in.
+
+    The kernel is asked for these counters alone, which for thousands of interfaces takes a tenth of what
+    `namespace_counters` does.
+    """
+    with closing(Channel()) as channel:
+        found: dict[int, Passed] = {}
+        for message in channel.dump(_dump_request(_GETSTATS, 12, struct.pack("=III", 0, 0, _STATS_LINK_64))):
+            (index,) = struct.unpack_from("=i", message, _NLMSG_HEADER + 4)
+            attributes = dict(_attributes(message, _NLMSG_HEADER + 12))
+            _, _, rx, tx, _, _, rx_dropped, tx_dropped = struct.unpack_from("=8Q", attributes[_STATS_LINK_64])
+            found[index] = Passed(rx, tx, rx_dropped, tx_dropped)
+        for message in channel.dump(_dump_request(_GETQDISC, 20)):
+            index, handle, parent = struct.unpack_from("=iII", message, _NLMSG_HEADER + 4)
+            if handle and parent == TC_H_ROOT and index in found:
+                _, backlog, drops = _levels(dict(_attributes(message, _NLMSG_HEADER + 20)))
+                found[index].queue_drops, found[index].backlog_bytes = drops, backlog
+        return found
+
+
 def backlog_dropped() -> dict[str, int]:
     """Packets for which a CPU's input backlog had no room, since the machine started, as
     `cpu<N>.backlog_dropped`.
@@ -62,8 +97,9 @@ def backlog_dropped() -> dict[str, int]:
     return found
 
 
-def _dump_request(kind: int, body: int) -> bytes:
-    return struct.pack("=IHHII", _NLMSG_HEADER + body, kind, _REQUEST_DUMP, 0, 0) + bytes(body)
+def _dump_request(kind: int, length: int, body: bytes = b"") -> bytes:
+    head = struct.pack("=IHHII", _NLMSG_HEADER + length, kind, _REQUEST_DUMP, 0, 0)
+    return head + body.ljust(length, b"\0")
 
 
 def _queue(attributes: dict[int, bytes]) -> dict[str, int]:
@@ -79,6 +115,13 @@ def _queue(attributes: dict[int, bytes]) -> dict[str, int]:
         "qdisc_backlog_packets": qlen,
         "qdisc_overlimits": overlimits,
     }
+
+
+def _levels(attributes: dict[int, bytes]) -> tuple[int, int, int]:
+    """Packets and bytes that wait in a queue, and packets for which it had no room."""
+    nested = dict(_attributes(attributes.get(_TCA_STATS2, b""), 0))
+    qlen, backlog, drops = struct.unpack_from("=3I", nested[_TCA_STATS_QUEUE])
+    return qlen, backlog, drops
 
 
 def _attributes(data: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
