@@ -1,5 +1,6 @@
 """Which orchestrator a verb talks to: the one asked for, the one that runs, or a private one."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,12 +62,41 @@ def any_server(given: str | None, state: str | None) -> Iterator[tuple[Server, P
         with private_server(state_directory(state)) as private:
             yield private.server, private
         return
-    if state is not None:
-        kept = Path((server.health() or {}).get("state", "")).resolve()
-        if kept != state_directory(state).resolve():
-            raise Failure(
-                f"--state {state!r}: the orchestrator at {server.address} keeps its results in {kept}; "
-                "stop it, or leave --state out",
-                USAGE,
-            )
+    _kept(server, *_named(given, state))
     yield server, None
+
+
+def results_directory(given: str | None, state: str | None) -> Path:
+    """Where the results are that a verb reads by itself: in the directory that is named, else in that of the
+    orchestrator that is given or runs, else in the default one. Raises Failure."""
+    named, how = _named(given, state)
+    if named is not None and given is None:
+        return state_directory(named)
+    server = running_server(given)
+    if server is None:
+        return state_directory(None)
+    kept = _kept(server, named, how)
+    if not kept.is_dir():
+        raise Failure(f"the orchestrator at {server.address} keeps its results in {kept}, which is not here")
+    return kept
+
+
+def _named(given: str | None, state: str | None) -> tuple[str | None, str]:
+    """The directory of results that the user wants, and the words for it. An orchestrator that is given says
+    more than the environment."""
+    if state is not None:
+        return state, f"--state {state!r}"
+    wanted = os.environ.get("TRANSSHIP_STATE") or None
+    return (wanted, f"TRANSSHIP_STATE={wanted}") if given is None else (None, "")
+
+
+def _kept(server: Server, named: str | None, how: str) -> Path:
+    """Where an orchestrator keeps its results: where they are wanted, if that was said. Raises Failure."""
+    kept = Path((server.health() or {}).get("state", "")).resolve()
+    if named is not None and kept != state_directory(named).resolve():
+        raise Failure(
+            f"{how}: the orchestrator at {server.address} keeps its results in {kept}; "
+            "stop it, or do not name another directory",
+            USAGE,
+        )
+    return kept

@@ -10,12 +10,14 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from orchestrator.client import Client
 from tests.orchestrator.processes import (
     ENVIRONMENT,
     REPOSITORY,
@@ -39,6 +41,7 @@ class Orchestrator:
         self.process = process
         self.environment = environment
         self.address = address_of(process)
+        self.run_root = Path(environment["TRANSSHIP_RUN"])
 
     def send(self, method: str, path: str, body: Any = None) -> Any:
         """The JSON of an answer, or its problem."""
@@ -167,6 +170,25 @@ def test_a_lab_is_cut_healed_stopped_and_made_another_while_its_hosts_go_on(
     assert "transship-o-five-sink" not in namespaces("o-five")
 
 
+def test_ten_destroys_at_once_all_succeed_of_one_lab_and_of_ten(orchestrator: Orchestrator) -> None:
+    client = Client(orchestrator.address)
+    names = [f"o-ten-{number}" for number in range(10)]
+    with ThreadPoolExecutor(10) as at_once:
+        for wanted in (names[:1] * 10, names):
+            for lab in at_once.map(lambda name: client.deploy(name, "one-host"), dict.fromkeys(wanted)):
+                assert lab.state == "ready"
+                client.set_hogs(lab.name, "workstation", 1)  # so that there is something to end
+            answers = list(at_once.map(client.destroy_lab, wanted))
+            # One that came when the lab was gone had nothing to do, which is no error.
+            assert {lab.state for lab in answers if lab is not None} == {"destroying"}
+            wait_until(lambda: client.labs() == [], "all labs to go")
+            assert [left for name in names for left in namespaces(name)] == []
+    assert (
+        orchestrator.machine_pid()
+        and [path.name for path in orchestrator.run_root.iterdir() if path.is_dir()] == []
+    )
+
+
 def test_when_the_server_ends_or_is_killed_its_labs_are_gone(environment: dict[str, str]) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         with started(*SERVER, environment=environment) as process:
@@ -179,15 +201,25 @@ def test_when_the_server_ends_or_is_killed_its_labs_are_gone(environment: dict[s
             wait_until(lambda: not Path(f"/proc/{agent}").exists(), "the agent to end")  # noqa: B023
 
 
-def test_a_killed_machine_agent_is_replaced_and_its_labs_are_cleaned(orchestrator: Orchestrator) -> None:
-    orchestrator.deploy("o-three")
+def test_a_killed_machine_agent_is_replaced_and_its_labs_are_marked_and_cleaned(
+    orchestrator: Orchestrator,
+) -> None:
+    client = Client(orchestrator.address)
+    names = ["o-three", "o-six"]
+    for name in names:
+        client.deploy(name, "one-host")
+        client.set_hogs(name, "workstation", 1)
     agent = orchestrator.machine_pid()
     os.kill(agent, signal.SIGKILL)
     wait_until(lambda: orchestrator.machine_pid() not in (0, agent), "a fresh machine agent")
-    assert namespaces("o-three") == []
-    lab = orchestrator.lab("o-three")
-    assert (lab["state"], f"pid {agent} was killed by SIGKILL" in lab["message"]) == ("failed", True)
-    orchestrator.deploy("o-three")
+    for name in names:
+        assert namespaces(name) == [] and not (orchestrator.run_root / name).exists()
+        lab = client.lab(name)
+        assert (lab.state, f"pid {agent} was killed by SIGKILL" in lab.message) == ("failed", True)
+    assert client.health().status == "ok"
+    client.destroy_lab("o-three")
+    wait_until(lambda: [lab.name for lab in client.labs()] == ["o-six"], "the marked lab to go")
+    client.deploy("o-six", "one-host")
 
 
 def test_a_second_machine_agent_is_refused_and_told_of_the_first(orchestrator: Orchestrator) -> None:

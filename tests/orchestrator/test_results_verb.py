@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from pathlib import Path
 
 from orchestrator.store import Store
-from tests.orchestrator.processes import cli
+from tests.orchestrator.processes import FAKE_SERVER, address_of, cli, started, until_ended
 from tests.orchestrator.run_files import VALUES, stored
 
 A, B = "20260101-000000-aaaaaa", "20260101-000001-bbbbbb"
@@ -54,6 +55,34 @@ def test_runs_are_shown_compared_exported_and_imported(tmp_path: Path) -> None:
     )
     again = cli(tmp_path, "results", "import", str(file), *elsewhere)
     assert (again.returncode, again.stderr) == (1, f"transship: there is a run {A} already\n")
+
+
+def test_results_are_those_of_the_orchestrator_that_the_other_verbs_use(tmp_path: Path) -> None:
+    kept, other = tmp_path / "kept", tmp_path / "other"
+    kept.mkdir()
+    two_runs(kept)
+    with started(*FAKE_SERVER, "--listen", "127.0.0.1:0", "--state", str(kept)) as server:
+        address = address_of(server)
+        runs = {"FAKE_DEFAULT": address, "TRANSSHIP_STATE": ""}
+        chosen = {"FAKE_DEFAULT": address, "TRANSSHIP_STATE": str(other)}
+        given = ("--server", address)
+        for place, environment in (((), runs), (given, {"TRANSSHIP_STATE": ""}), (given, chosen)):
+            answer = cli(tmp_path, "results", *place, environment={**environment, "COLUMNS": "120"})
+            assert A in answer.stdout and B in answer.stdout, answer.stderr
+        assert cli(tmp_path, "results", environment=chosen).stdout == f"no runs in {other}\n"
+        named = ("--state", str(other))
+        for arguments, environment, how in (
+            (["run", "fddi"], chosen, f"TRANSSHIP_STATE={other}"),
+            (["run", "fddi", *named], runs, f"--state '{other}'"),
+            (["results", *given, *named], runs, f"--state '{other}'"),
+        ):
+            answer = cli(tmp_path, *arguments, environment=environment)
+            words = f"transship: {how}: the orchestrator at {address} keeps its results in {kept};"
+            assert (answer.returncode, answer.stderr.startswith(words)) == (2, True), answer.stderr
+        assert not other.exists()
+        assert cli(tmp_path, "run", "fddi", *given, environment=chosen).returncode == 0
+        server.send_signal(signal.SIGTERM)
+        assert until_ended(server) == 0
 
 
 def test_each_way_to_fail_has_its_status_and_one_message(tmp_path: Path) -> None:

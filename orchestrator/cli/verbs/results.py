@@ -8,9 +8,14 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.connect import any_server, format_option, server_option, state_option
+from orchestrator.cli.connect import (
+    any_server,
+    format_option,
+    results_directory,
+    server_option,
+    state_option,
+)
 from orchestrator.cli.failures import Failure
-from orchestrator.state import state_directory
 from orchestrator.store import Run, StoreError, read_runs
 
 Json = dict[str, Any]
@@ -37,11 +42,14 @@ def results_verb() -> None:
 @click.option(
     "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many to list."
 )
+@server_option
 @state_option
 @format_option
-def show(run: str | None, figure: bool, limit: int, state: str | None, format_: str) -> None:
+def show(
+    run: str | None, figure: bool, limit: int, server: str | None, state: str | None, format_: str
+) -> None:
     """The same without a COMMAND: list runs, or show the result of RUN."""
-    directory = state_directory(state)
+    directory = results_directory(server, state)
     if run is None:
         if figure:
             raise click.UsageError("--figure needs a RUN")
@@ -67,13 +75,14 @@ def show(run: str | None, figure: bool, limit: int, state: str | None, format_: 
 @results_verb.command("compare")
 @click.argument("a")
 @click.argument("b")
+@server_option
 @state_option
 @format_option
-def compare_(a: str, b: str, state: str | None, format_: str) -> None:
+def compare_(a: str, b: str, server: str | None, state: str | None, format_: str) -> None:
     """Say what differs between the runs A and B by more than their trials scatter, and what none can tell."""
     from orchestrator.experiments.compare import CompareError, compare, load
 
-    directory = state_directory(state)
+    directory = results_directory(server, state)
     try:
         chosen = [_choose(one, directory).id for one in (a, b)]
         found = compare(*(load(one, directory / "runs" / one) for one in chosen))
@@ -91,13 +100,14 @@ def compare_(a: str, b: str, state: str | None, format_: str) -> None:
 @results_verb.command("export")
 @click.argument("run")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@server_option
 @state_option
-def export(run: str, file: Path, state: str | None) -> None:
+def export(run: str, file: Path, server: str | None, state: str | None) -> None:
     """Write RUN into FILE (a zip), to keep or to hand on."""
     from orchestrator import archive
     from orchestrator.experiments.files import replacing
 
-    directory = state_directory(state)
+    directory = results_directory(server, state)
     chosen = _choose(run, directory)
     try:
         with replacing(file) as target:
