@@ -40,7 +40,7 @@ export function labView() {
   const charts = {
     throughput: chartIn(byId('chart-throughput'), { title: 'Throughput', unit: 'Mb/s', least: 10, none: 'nothing carried yet' }),
     loss: chartIn(byId('chart-loss'), { title: 'Loss at sinks', unit: '%', least: 5, most: 100, none: 'no sink' }),
-    drops: chartIn(byId('chart-drops'), { title: 'Drops', unit: '1/s', least: 10, none: 'no drops' }),
+    drops: chartIn(byId('chart-drops'), { title: 'Drops', unit: '1/s', least: 10, lines: 4, none: 'no drops' }),
   };
 
   function paint(now, history) {
