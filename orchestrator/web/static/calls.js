@@ -48,6 +48,12 @@ export const calls = {
   resume: (run) => call('POST', `/runs/${run}/resume`, undefined, client('resume_run', [run])),
 };
 
+/** The call that a request for workloads is. */
+export function workloadCall(method, path, body) {
+  const [, lab, where, id] = path.match(/^\/labs\/([^/]+)\/hosts\/([^/]+)\/workloads(?:\/([^/]+))?$/).map((one) => one && decodeURIComponent(one));
+  return method === 'POST' ? calls.start(lab, where, body) : calls.stop(lab, where, id);
+}
+
 /** A word as the shell takes it. */
 const quoted = (word) => (/^[\w./:@%+=-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
 

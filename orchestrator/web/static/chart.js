@@ -5,7 +5,6 @@ import { number } from './format.js';
 import { SPAN_S } from './live.js';
 
 const COLOURS = 8;
-const SHOWN = 6; // lines that can be told apart
 const USUAL = { sink: 0, forwarder: 1, source: 4 }; // the same thing has the same colour
 const REST = [2, 3, 5, 6, 7, 0, 1, 4];
 const EDGE = { left: 40, right: 10, top: 16, bottom: 20 };
@@ -31,8 +30,8 @@ export function scale(most) {
   return { step, top: Math.ceil((most / step) * 0.9999) * step };
 }
 
-/** A chart in `place`. `least` is the least that its axis reaches to, `most` the most, if any. */
-export function chartIn(place, { title, unit, least, most = Infinity, none }) {
+/** A chart in `place`. `least` is the least that its axis reaches to, `most` the most, if any; `lines` can be told apart. */
+export function chartIn(place, { title, unit, least, most = Infinity, lines = 6, none }) {
   const canvas = h('canvas', { role: 'img' });
   const legend = h('div', { class: 'legend' });
   const rows = h('tbody');
@@ -47,7 +46,7 @@ export function chartIn(place, { title, unit, least, most = Infinity, none }) {
   function choice(group, chosen) {
     const mine = (series) => chosen !== null && (series.key.split(':')[1] === chosen.slice(2) && (series.key[0] === 'n') === (chosen[0] === 'n'));
     const rank = (series) => (mine(series) ? 0 : series.kind === 'workload' ? 1 : 2);
-    return [...group.values()].sort((a, b) => rank(a) - rank(b) || a.label.localeCompare(b.label)).slice(0, SHOWN);
+    return [...group.values()].sort((a, b) => rank(a) - rank(b) || a.label.localeCompare(b.label)).slice(0, lines);
   }
 
   function tint(key) {

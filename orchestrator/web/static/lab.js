@@ -1,7 +1,7 @@
 // The view of one lab: which one, its map, charts, controls and tables, fed by its live feed.
 
 import { api, Refused } from './api.js';
-import { calls } from './calls.js';
+import { calls, workloadCall } from './calls.js';
 import { chartIn } from './chart.js';
 import { controlsIn } from './controls.js';
 import { demoIn } from './demo.js';
@@ -26,7 +26,7 @@ function markOf({ method, path, body }) {
 
 /** Makes the view; returns how it is told which lab the address names. */
 export function labView() {
-  let wanted = null, shown = null, feed = null, chosen = null, sample = null, video = null;
+  let wanted = null, shown = null, feed = null, chosen = null, sample = null, video = null, hadDisplay = false;
   const choose = (node) => {
     chosen = node === chosen ? null : node;
     map.choose(chosen);
@@ -40,7 +40,7 @@ export function labView() {
   const charts = {
     throughput: chartIn(byId('chart-throughput'), { title: 'Throughput', unit: 'Mb/s', least: 10, none: 'nothing carried yet' }),
     loss: chartIn(byId('chart-loss'), { title: 'Loss at sinks', unit: '%', least: 5, most: 100, none: 'no sink' }),
-    drops: chartIn(byId('chart-drops'), { title: 'Drops', unit: '1/s', least: 10, none: 'no drops' }),
+    drops: chartIn(byId('chart-drops'), { title: 'Drops', unit: '1/s', least: 10, lines: 4, none: 'no drops' }),
   };
 
   function paint(now, history) {
@@ -53,22 +53,24 @@ export function labView() {
     demo.update(lab, now);
     if (byId('tables').open) tables.update(now);
     const display = Object.values(now.hosts).some(({ workloads }) => workloads.some((one) => one.workload === 'display' && one.state === 'running'));
-    showVideo(display ? lab.name : null);
+    if (display && !hadDisplay) byId('video').open = true;
+    hadDisplay = display;
+    showVideo(byId('video').open ? lab.name : null);
   }
 
-  /** The panel for pictures is a module of its own, loaded when a lab has a display. */
+  /** The panel for pictures is a module of its own, loaded when it is opened, or a lab has a display. */
   async function showVideo(lab) {
     if (video?.lab === lab || (video === null && lab === null)) return;
     const before = video;
     video = lab === null ? null : { lab, module: null };
     before?.module?.unmount();
-    show(byId('video'), lab !== null);
     if (video === null) return;
     const mine = video;
-    const module = await import('./video.js').catch(() => null);
-    if (module === null || mine !== video) return;
+    const module = await import('./video.js');
+    if (mine !== video) return;
     mine.module = module;
-    module.mount(byId('video-place'), { lab, api });
+    const recorded = async (method, path, body) => act(workloadCall(method, path, body));
+    module.mount(byId('video-place'), { lab, api: { ...api, act: recorded } });
   }
 
   function leave() {
@@ -105,6 +107,7 @@ export function labView() {
     attr(byId('lab-select'), 'disabled', !labs.length);
     show(byId('destroy'), lab !== null && lab.run === null);
     show(byId('controls'), lab?.state === 'ready');
+    show(byId('video'), lab?.state === 'ready' && lab.run === null);
     const state = lab?.state ?? '';
     text(byId('lab-state'), state);
     attr(byId('lab-state'), 'data-state', state);
@@ -126,6 +129,7 @@ export function labView() {
   });
   byId('lab-select').addEventListener('change', ({ target }) => open(target.value));
   byId('destroy').addEventListener('click', clicked(() => act(calls.destroy(byId('lab-select').value))));
+  byId('video').addEventListener('toggle', () => showVideo(byId('video').open && sample ? shown : null));
   byId('tables').addEventListener('toggle', () => sample && tables.update(sample));
   deployForm(open);
   return (name) => {

@@ -131,5 +131,5 @@ export function layOut(graph, room) {
     }
     top += Math.max(...row.map((unit) => unit.high)) + size.row;
   });
-  return { level, places, zoom, width: wide, height: top - size.row + (level === 'full' ? 34 : 4) };
+  return { level, places, zoom, width: wide, height: top - size.row + (level === 'full' ? 28 : 4) };
 }

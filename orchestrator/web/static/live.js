@@ -90,7 +90,8 @@ export class History {
 /** A sample without nulls where lists and tables are meant: what nobody can say now is not there. */
 function whole(sample) {
   for (const host of Object.values(sample.hosts)) {
-    host.workloads ??= [];
+    // A manager is no workload of anybody's: it moves what the workloads beside it move.
+    host.workloads = (host.workloads ?? []).filter(({ workload }) => workload !== 'manager');
     host.hogs ??= 0;
     for (const name of ['cpu', 'containers', 'rings', 'drops_per_s']) host[name] ??= {};
   }

@@ -4,15 +4,18 @@ import { h, text } from './dom.js';
 import { bytes, number, percent, sum } from './format.js';
 import { moved } from './live.js';
 
+// Columns after the first; numbers are to the right.
 const HOSTS = ['Host', 'State', 'Workloads', 'Systems', 'Mb/s', 'Loss', 'Hogs', 'CPU I/O', 'CPU hogs', 'Containers in use', 'Backlog of rings', 'Drops/s'];
 const NETWORKS = ['Network', 'State', 'Medium', 'Mb/s', 'Rate, Mb/s', 'Backlog', 'Loss wanted', 'Drops/s', 'Where'];
+
+const WORDS = ['State', 'Workloads', 'Systems', 'Medium', 'Where'];
 
 function table(caption, columns) {
   const body = h('tbody');
   const rows = new Map();
   return {
     node: h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': caption },
-      h('table', {}, h('caption', {}, caption), h('thead', {}, h('tr', {}, columns.map((name) => h('th', { scope: 'col' }, name)))), body)),
+      h('table', {}, h('caption', {}, caption), h('thead', {}, h('tr', {}, columns.map((name) => h('th', { scope: 'col', class: WORDS.includes(name) ? 'words' : '' }, name)))), body)),
     fill(entries) {
       for (const [name, row] of rows) {
         if (!(name in entries)) {
@@ -23,7 +26,7 @@ function table(caption, columns) {
       for (const [name, values] of Object.entries(entries)) {
         let cells = rows.get(name);
         if (!cells) {
-          cells = columns.map((_, index) => h(index ? 'td' : 'th', index ? { class: 'num' } : { scope: 'row' }));
+          cells = columns.map((_, index) => h(index ? 'td' : 'th', index ? { class: WORDS.includes(columns[index]) ? 'words' : 'num' } : { scope: 'row' }));
           rows.set(name, cells);
           body.append(h('tr', {}, cells));
         }
