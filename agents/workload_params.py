@@ -115,9 +115,11 @@ class Library:
         return self._kept[-1]
 
     def attach(self, ops: Any, params: dict[str, Any], into: Any) -> None:
-        """Fill in the manager's socket of a struct io_config, if its system needs one."""
+        """Fill in the manager's socket of a struct io_config, if its system needs one, and count what it
+        allocates."""
         if ops.on_our_stack:
             into.manager_socket = self.text(params, "manager_socket", "a path", MAX_PATH)
+            lib.cs_count_allocations(self.counters)
 
     def io(self, ops: Any, params: dict[str, Any], local: str, remote: str | None, into: Any) -> None:
         """Fill a struct io_config from the parameters named local and remote."""

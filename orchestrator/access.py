@@ -84,16 +84,18 @@ def access(
     )
 
 
-def read_token(path: Path) -> str:
-    """The token in a file that nobody else can read. Raises AccessError."""
+def read_token(path: Path, option: str = "--token") -> str:
+    """The token in a file that nobody else can read. Raises AccessError, which names the option."""
     try:
-        _private("--token", path)
+        _private(option, path)
         token = path.read_text(encoding="ascii").strip()
     except (OSError, ValueError) as error:
-        raise AccessError(f"--token {path}: {getattr(error, 'strerror', None) or 'is not ASCII'}") from None
+        why = getattr(error, "strerror", None) or "is not ASCII"
+        raise AccessError(f"{option} {path}: {why}") from None
     fewest, most = TOKEN_CHARACTERS
     if not fewest <= len(token) <= most or not token.isprintable() or " " in token:
-        raise AccessError(f"--token {path}: {fewest} to {most} printable characters without a space expected")
+        what = f"{fewest} to {most} printable characters without a space expected"
+        raise AccessError(f"{option} {path}: {what}")
     return token
 
 

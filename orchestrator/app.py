@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from orchestrator.api.openapi import describe
 from orchestrator.api.problems import store_problems
 from orchestrator.api.table import BASE, ROUTES
 from orchestrator.events import EventBus
+from orchestrator.grafana import Annotator, Grafana, writer
 from orchestrator.labs import Labs
 from orchestrator.live import Live
 from orchestrator.recovery import going_on
@@ -62,9 +64,10 @@ def create_app(
     catalogue: Catalogue,
     access: Access = LOCAL,
     lasting: bool = True,
+    grafana: Grafana | None = None,
 ) -> web.Application:
     """An orchestrator with its results in `state`, which the caller holds the lock of. One that is not
-    `lasting` serves one client, and leaves nothing for others to go on with."""
+    `lasting` serves one client, and leaves nothing for others to go on with. `grafana` hears what happens."""
     app = web.Application(
         client_max_size=BODY_LIMIT,
         middlewares=[problem_middleware, *guard(access, public=FILES), store_problems],
@@ -110,7 +113,17 @@ def create_app(
         await app[RUNS].close()
         await worker
 
-    app.cleanup_ctx.extend([store, machine_agent, labs, runs])
+    async def annotations(app: web.Application) -> AsyncIterator[None]:
+        if grafana is None:
+            yield
+            return
+        annotator = Annotator(grafana.url, partial(writer, grafana))
+        events.listen(annotator.hear)
+        yield
+        await asyncio.to_thread(annotator.close)
+
+    # The first begins first and ends last: so also the end of labs and runs is annotated.
+    app.cleanup_ctx.extend([annotations, store, machine_agent, labs, runs])
 
     async def tell_followers(app: web.Application) -> None:
         # Runs end before the connections do, so that those who follow them hear how.

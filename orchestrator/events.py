@@ -5,25 +5,31 @@ A slow client costs nothing: it reads from the kept events, and learns by a `gap
 """
 
 import asyncio
+import logging
 import secrets
+import time
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 KEEP = 1000
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened. `kind` is lab, host, agent, network, run, progress or machine.
+    """One thing that happened. `kind` is lab, host, hogs, agent, network, run, progress or machine.
 
-    `run` is the run it belongs to.
+    `run` is the run it belongs to, `at` when it happened (Unix time).
     """
 
     number: int
     kind: str
     data: dict[str, Any]
     run: str | None = None
+    at: float = field(default_factory=time.time)
 
 
 class EventBus:
@@ -35,6 +41,7 @@ class EventBus:
         self._kept: deque[Event] = deque(maxlen=keep)
         self._last = 0
         self._news = asyncio.Event()
+        self._listeners: list[Callable[[Event], None]] = []
 
     @property
     def last(self) -> int:
@@ -44,7 +51,13 @@ class EventBus:
     def publish(self, kind: str, data: dict[str, Any], run: str | None = None) -> None:
         """Add an event and wake everyone who waits. Never blocks."""
         self._last += 1
-        self._kept.append(Event(self._last, kind, data, run))
+        event = Event(self._last, kind, data, run)
+        self._kept.append(event)
+        for hear in self._listeners:
+            try:
+                hear(event)
+            except Exception:  # whoever only watches may not disturb what happens
+                log.exception("fault in what hears of events")
         self._wake()
 
     def since(self, number: int) -> tuple[bool, list[Event]]:
@@ -72,6 +85,10 @@ class EventBus:
         except TimeoutError:
             return False
         return True
+
+    def listen(self, hear: Callable[[Event], None]) -> None:
+        """Call `hear` with every event from now on, as it is published. It may not wait for anything."""
+        self._listeners.append(hear)
 
     def close(self) -> None:
         """Let every follower finish; the server is stopping."""

@@ -27,6 +27,7 @@ from orchestrator.app import Keeper, create_app
 from orchestrator.connection import ClientError, Connection
 from orchestrator.engine import LocalEngine
 from orchestrator.events import EventBus
+from orchestrator.grafana import Grafana, grafana_at
 from orchestrator.machine import MachineError, MachineKeeper
 from orchestrator.services import Catalogue
 from orchestrator.state import DEFAULT_LISTEN, StateError, owned, run_root, state_directory
@@ -101,6 +102,7 @@ async def serve(
     until_stdin_closes: bool,
     keep: Callable[[EventBus], Keeper],
     catalogue: Catalogue,
+    grafana: Grafana | None = None,
 ) -> None:
     """Serve until told to stop, then clean up. Raises ServerError, StateError, StoreError or MachineError."""
     stop = asyncio.Event()
@@ -110,7 +112,7 @@ async def serve(
     if until_stdin_closes:
         _watch_stdin(stop)
     with bound(listen) as (sock, place), owned(state, place.address):
-        app = create_app(state, keep, catalogue, who, lasting=not until_stdin_closes)
+        app = create_app(state, keep, catalogue, who, not until_stdin_closes, grafana)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=3.0)
         starting = asyncio.create_task(_start(runner, sock, who))
         stopping = asyncio.create_task(stop.wait())
@@ -173,6 +175,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--key", type=Path, help="file of its key (PEM)")
     parser.add_argument("--token", type=Path, help="file of the word that every request must have")
     parser.add_argument("--name", action="append", default=[], help="a name that the server has")
+    parser.add_argument("--grafana", metavar="URL", help="a Grafana that is told what happens")
+    parser.add_argument("--grafana-token-file", type=Path, help="file of the token that may write there")
     return parser.parse_args(argv)
 
 
@@ -183,12 +187,13 @@ def run(options: argparse.Namespace, keep: Callable[[EventBus], Keeper], catalog
         listen = Listen(path=options.unix.absolute()) if options.unix else parse_listen(options.listen)
         listen = replace(listen, tls=options.certificate is not None)
         who = access(listen, options.certificate, options.key, options.token, tuple(options.name))
+        grafana = None if options.grafana is None else grafana_at(options.grafana, options.grafana_token_file)
     except AccessError as error:
         print(f"transship: {error}", file=sys.stderr)
         return 2
     try:
         state = state_directory(options.state)
-        asyncio.run(serve(listen, who, state, options.until_stdin_closes, keep, catalogue))
+        asyncio.run(serve(listen, who, state, options.until_stdin_closes, keep, catalogue, grafana))
     except (ServerError, StateError, StoreError, MachineError) as error:
         print(f"transship: {error}", file=sys.stderr)
         return 1

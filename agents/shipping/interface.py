@@ -40,6 +40,7 @@ int cs_free(int count, const int *cids);
 int ts_write_one(int fd, int cid, int off, int len, int options);
 int ts_free_one(int cid);
 int cs_attach(const char *manager_socket);
+void cs_count_allocations(struct cs_counters *c);
 void cs_detach(void);
 int cs_manager_fd(void);
 int cs_open_channel(const char *name, int queue, int timeout_ms);
@@ -137,6 +138,7 @@ SOURCE = """
 #include "cs.h"
 #include "io_system.h"
 #include "../core/manager.h"
+#include "../core/process.h"
 #include "../workloads/workloads.h"
 
 /* For one container, so that Python need not make arrays: they cost more than the call. */

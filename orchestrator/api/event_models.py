@@ -38,6 +38,14 @@ class HostEvent(Model):
     state: Literal["running", "stopped"]
 
 
+class HogsEvent(Model):
+    """Somebody had so many CPU hogs compete on a host. (A run's own are told with its trials.)"""
+
+    lab: str
+    host: str
+    hogs: int
+
+
 class AgentEvent(Model):
     """The agent of a host has begun, or has failed: it died, or hung and was killed. `message` says why."""
 
@@ -58,7 +66,8 @@ class RunEvent(Model):
 
 
 class ProgressEvent(Model):
-    """How far a run is; `trial` is the last that ended."""
+    """How far a run is; `trial` is the last that ended, `happened` an event of the time line of the one under
+    way."""
 
     run: str
     phase: str
@@ -66,6 +75,7 @@ class ProgressEvent(Model):
     total: int
     seconds_left: float | None = None
     trial: Annotated[dict[str, Any] | None, Field(description="the values worth showing of it")] = None
+    happened: str | None = None
 
 
 class MachineEvent(Model):
@@ -86,6 +96,7 @@ EVENTS: dict[str, type[Model]] = {
     "lab": LabEvent,
     "network": NetworkEvent,
     "host": HostEvent,
+    "hogs": HogsEvent,
     "agent": AgentEvent,
     "run": RunEvent,
     "progress": ProgressEvent,

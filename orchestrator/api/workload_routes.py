@@ -10,7 +10,7 @@ from orchestrator.api import workload_models as models
 from orchestrator.api.problems import read_body, validated
 from orchestrator.api.routing import reply
 from orchestrator.live.sample import loss_of, mbps, missing
-from orchestrator.services import LABS, MACHINE
+from orchestrator.services import EVENTS, LABS, MACHINE
 from orchestrator.workloads import in_our_words, specification
 
 
@@ -86,7 +86,9 @@ async def put_hogs(request: web.Request) -> web.Response:
     lab, host = _place(request)
     count = (await read_body(request, models.HogsRequest)).count
     request.app[LABS].host_to_use(lab, host)
-    return reply(validated(models.HogsView, await request.app[MACHINE].client.set_hogs(lab, host, count)))
+    made = validated(models.HogsView, await request.app[MACHINE].client.set_hogs(lab, host, count))
+    request.app[EVENTS].publish("hogs", {"lab": lab, "host": host, "hogs": made.count})
+    return reply(made)
 
 
 def _place(request: web.Request) -> tuple[str, str]:

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 Report = Callable[[dict[str, Any]], None]
 """Told {"phase": "calibration" | "trials" | "result", "done", "total", "seconds_left", "trial": {...} |
-None}."""
+None}; with "happened" too, as the last time, when something did meanwhile."""
 Draw = Callable[[Result, Sequence[Outcome], str, str, Path], None]
 """Draws a result: with its outcomes, the experiment's title and source, into a file."""
 
@@ -113,6 +113,7 @@ class Journal(Generic[R]):
         self.left = TimeLeft(guess_s)
         self._report = report
         self._kind = kind
+        self._told: dict[str, Any] = {}
         self._before: dict[int, deque[R]] = defaultdict(deque)
 
     def begin(self, definition: BaseModel, options: Options, seed: int) -> None:
@@ -161,15 +162,18 @@ class Journal(Generic[R]):
 
     def progress(self, phase: str, done: int, total: int, seconds_left: float) -> None:
         """Tells how far the run is."""
-        self._report(
-            {
-                "phase": phase,
-                "done": done,
-                "total": total,
-                "seconds_left": seconds_left,
-                "trial": self.trials[-1].summary() if self.trials else None,
-            }
-        )
+        self._told = {
+            "phase": phase,
+            "done": done,
+            "total": total,
+            "seconds_left": seconds_left,
+            "trial": self.trials[-1].summary() if self.trials else None,
+        }
+        self._report(self._told)
+
+    def happened(self, what: str) -> None:
+        """Tells of an event of the trial under way."""
+        self._report({**self._told, "happened": what})
 
     def keep(self, trial: R) -> R:
         """Writes a trial down. One that failed is the last line, and is not among `trials`."""

@@ -52,7 +52,7 @@ class Measuring(Generic[T, S]):
         """One trial, kept in the journal, also when it comes to no end. Raises as `measure`."""
         flow = self.flow()
         try:
-            measured = await measure(self.site, case, plan, flow)
+            measured = await measure(self.site, case, plan, flow, self.journal.happened)
         except (TrialFailed, AgentError) as error:
             self.journal.keep(kind.of_failure(named, case.rate_mbps, flow, str(error)))
             raise

@@ -38,11 +38,17 @@ class Happened(BaseModel):
 
 
 class Timeline:
-    """The events of one trial, done in time order by `play`. `do` does one."""
+    """The events of one trial, done in time order by `play`. `do` does one, `tell` hears of it then."""
 
-    def __init__(self, events: Sequence[Event], do: Callable[[Event], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        events: Sequence[Event],
+        do: Callable[[Event], Awaitable[None]],
+        tell: Callable[[str], None] = lambda what: None,
+    ) -> None:
         self._events = sorted(events, key=lambda event: event.at_s)
         self._do = do
+        self._tell = tell
         self._done: list[tuple[Event, int, int]] = []
 
     async def play(self, zero: float) -> None:
@@ -52,6 +58,7 @@ class Timeline:
             asked = time.monotonic_ns()
             await self._do(event)
             self._done.append((event, asked, time.monotonic_ns()))
+            self._tell(event.text)
 
     def happened(self, t0_ns: int) -> list[Happened]:
         """What was done, when; `t0_ns` is when the source says that the interval began."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -118,8 +118,11 @@ async def run_trial(target: Target, planned: Planned, setting: Setting, plan: Pl
     return Trial.of(named(planned), await measure(target, case, plan, flow))
 
 
-async def measure(site: Site, case: Case, plan: ForwardingPlan, flow: int) -> Measured:
+async def measure(
+    site: Site, case: Case, plan: ForwardingPlan, flow: int, tell: Callable[[str], None] = lambda what: None
+) -> Measured:
     """Does one trial and judges it. `flow` must be new: datagrams of another trial are told apart by it.
+    `tell` hears of the events of the time line.
 
     Raises TrialFailed when a workload dies or is refused and AgentError when an agent does; by then its
     workloads are stopped. Whoever ends the run takes the hogs and the budgets away.
@@ -139,7 +142,7 @@ async def measure(site: Site, case: Case, plan: ForwardingPlan, flow: int) -> Me
         await site.set_budgets(case.budgets)
         source = await workloads.source(flow, plan.warmup_s, plan.measured_s, sample_s=plan.sample_s)
         zero = time.monotonic() + HEAD_START_S + plan.warmup_s
-        timeline = Timeline(case.events, lambda event: _do(site, case, workloads, source, event))
+        timeline = Timeline(case.events, lambda event: _do(site, case, workloads, source, event), tell)
         async with _played(timeline, zero):
             sent = await _source_done(workloads, source, others, plan)
         # What still waits is moved on the whole CPU and faster networks: it belongs to the books, not to the

@@ -1,7 +1,9 @@
 """An orchestrator over a fake machine, in this process."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
@@ -12,8 +14,9 @@ from tests.orchestrator.api import Api
 from tests.orchestrator.fakes import FakeEngine, FakeKeeper, FakeMachine
 
 
-@pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
+@asynccontextmanager
+async def served(tmp_path: Path, **options: Any) -> AsyncIterator[Api]:
+    """An orchestrator with its results in `tmp_path`; options are those of `create_app`."""
     engine, machine = FakeEngine(), FakeMachine()
     keepers: list[FakeKeeper] = []
 
@@ -22,6 +25,12 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         return keepers[0]
 
     (tmp_path / "runs").mkdir()
-    app = create_app(tmp_path, keep, engine)
+    app = create_app(tmp_path, keep, engine, **options)
     async with TestClient(TestServer(app)) as client:
         yield Api(client, machine, keepers[0], engine)
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    async with served(tmp_path) as api:
+        yield api

@@ -285,7 +285,7 @@ int cs_close(int fd)
     if (late == -EINTR)
         return late;
     if (e->rest.cid)
-        cs_keep((struct cs_spare){e->rest.cid, cs_pages_of(e->rest.cid), 0});
+        cs_keep((struct cs_spare){e->rest.cid, cs_pages_of(e->rest.cid), 0, false});
     q.endpoint = e->number;
     cs_hide_ahead(&e->rx);
     cs_hide_ahead(&e->back);

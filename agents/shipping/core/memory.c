@@ -179,7 +179,7 @@ static struct cs_spare next_recycled(const struct cs_open *e)
     uint32_t cid = cs_ring_peek(&e->back, 0).cid;
     if (cs_cid_page(cid) >= cs_self.pages)
         return (struct cs_spare){0};
-    return (struct cs_spare){cid, cs_pages_of(cid), cs_self.from[cs_cid_page(cid)]};
+    return (struct cs_spare){cid, cs_pages_of(cid), cs_self.from[cs_cid_page(cid)], false};
 }
 
 /* Could it go there now, or will it never? */
@@ -204,17 +204,32 @@ void cs_return_recycled(struct cs_open *e)
         take_recycled(e, s.cid);
 }
 
+static cs_counter *recycled, *fetched; /* NULL: nobody counts */
+
+void cs_count_allocations(struct cs_counters *c)
+{
+    recycled = cs_counter_get(c, "allocated_recycled");
+    fetched = cs_counter_get(c, "allocated_pool");
+}
+
+static uint32_t found(uint32_t cid, bool in_the_pool)
+{
+    if (recycled)
+        cs_count(in_the_pool ? fetched : recycled, 1);
+    return cid;
+}
+
 /* A free container of exactly so many pages, the warmest first; 0: there is none. */
 static uint32_t take_spare(uint32_t pages)
 {
     for (uint32_t i = cs_self.spares; i-- > 0;) {
-        uint32_t cid = cs_self.spare[i].cid;
-        if (cs_self.spare[i].pages != pages)
+        struct cs_spare s = cs_self.spare[i];
+        if (s.pages != pages)
             continue;
         memmove(&cs_self.spare[i], &cs_self.spare[i + 1], (--cs_self.spares - i) * sizeof *cs_self.spare);
         cs_self.spare_pages -= pages;
         CS_FAULT("alloc.spare");
-        return cid;
+        return found(s.cid, s.fetched);
     }
     for (uint32_t i = 0; i < cs_self.opened; i++) {
         struct cs_open *e = &cs_self.open[i];
@@ -224,7 +239,7 @@ static uint32_t take_spare(uint32_t pages)
             take_recycled(e, s.cid);
             CS_FAULT("alloc.recycled");
             if (s.pages == pages)
-                return s.cid;
+                return found(s.cid, false);
         }
     }
     return 0;
@@ -246,12 +261,12 @@ static int ask_manager(uint32_t pages, uint32_t *cid)
     int err = cs_ask(&q, &reply, NULL);
     if (err < 0)
         return err;
-    *cid = reply.allocated.cids[0];
+    *cid = found(reply.allocated.cids[0], true);
     CS_FAULT("alloc.asked");
     for (uint32_t i = 0; cs_self.extent && i < reply.allocated.count; i++)
         cs_self.extent[cs_cid_page(reply.allocated.cids[i])] = (struct cs_extent){0};
     for (uint32_t i = reply.allocated.count; i-- > 1;)
-        cs_keep((struct cs_spare){reply.allocated.cids[i], pages, 0});
+        cs_keep((struct cs_spare){reply.allocated.cids[i], pages, 0, true});
     return 0;
 }
 
@@ -292,7 +307,7 @@ int cs_free(int count, const int *cids)
     CS_FAULT("free.disowned");
     for (int i = 0; err == 0 && i < count; i++) {
         uint32_t cid = (uint32_t)cids[i];
-        cs_keep((struct cs_spare){cid, cs_pages_of(cid), cs_self.from[cs_cid_page(cid)]});
+        cs_keep((struct cs_spare){cid, cs_pages_of(cid), cs_self.from[cs_cid_page(cid)], false});
     }
     return err;
 }

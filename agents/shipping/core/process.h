@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "counters.h"
 #include "protocol.h"
 #include "ring.h"
 
@@ -44,6 +45,7 @@ struct cs_extent {
 struct cs_spare {
     uint32_t cid, pages;
     uint8_t from; /* the channel that it came from, index in open + 1; 0: none */
+    bool fetched; /* from the pool, ahead, and not used yet */
 };
 
 /* `owned` is this process's own book: the identifier under which it owns a page's container, or 0. It makes
@@ -119,6 +121,9 @@ void cs_own(const struct cs_desc *d, const struct cs_open *e);
 void cs_comes_from(uint32_t cid, const struct cs_open *e);
 /* What came from this channel goes back to nobody: its place may be another one's soon. */
 void cs_end_path(const struct cs_open *e);
+/* What cs_alloc finds is counted from now on: `allocated_recycled` was ours, or of our path, before, `allocated_pool` was
+ * fetched from the pool. Once for a process, whatever it attaches to. */
+void cs_count_allocations(struct cs_counters *c);
 /* A free container is kept for the next cs_alloc of its size; if there are too many, the oldest go back. */
 void cs_keep(struct cs_spare spare);
 /* What the other end of this channel is done with and we had from yet another one goes on to there. */

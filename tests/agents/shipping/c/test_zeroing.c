@@ -1,5 +1,6 @@
 /* What a new owner sees of a container that nobody filled for it, and what goes back to whom, in every tier. */
 #define _GNU_SOURCE
+#include "process.h"
 #include "secrets.h"
 
 static void a_new_container_shows(uint32_t protection, uint32_t zeroing, int value)
@@ -159,4 +160,26 @@ TEST(with_recycling_what_is_freed_stays_with_the_process)
     CHECK_EQ(cs_free(1, &cid), 0);
     CHECK_EQ(cs_alloc(3 * CS_PAGE_SIZE, NULL, 0), cid);
     host_end();
+}
+
+TEST(allocations_are_counted_by_where_they_were_found)
+{
+    int fd = memfd_create("counters", MFD_CLOEXEC);
+    CHECK_EQ(ftruncate(fd, CS_COUNTERS_BYTES), 0);
+    struct cs_counters *counters = cs_counters_open(fd);
+    CHECK(counters != NULL);
+    host_start();
+    cs_count_allocations(counters);
+    int large = cs_alloc(3 * CS_PAGE_SIZE, NULL, 0), one = cs_alloc(1, NULL, 0), ahead = cs_alloc(1, NULL, 0);
+    CHECK(large > 0 && one > 0 && ahead > 0);
+    CHECK_EQ(cs_count_value(cs_counter_get(counters, "allocated_pool")), 3);
+    CHECK_EQ(cs_count_value(cs_counter_get(counters, "allocated_recycled")), 0);
+    CHECK_EQ(cs_free(2, (int[]){large, one}), 0);
+    CHECK_EQ(cs_alloc(3 * CS_PAGE_SIZE, NULL, 0), large);
+    CHECK_EQ(cs_alloc(1, NULL, 0), one);
+    CHECK_EQ(cs_count_value(cs_counter_get(counters, "allocated_pool")), 3);
+    CHECK_EQ(cs_count_value(cs_counter_get(counters, "allocated_recycled")), 2);
+    host_end();
+    cs_counters_close(counters);
+    close(fd);
 }
