@@ -23,6 +23,7 @@ FILE = click.Path(exists=True, dir_okay=False)
 @click.option("--key", type=FILE, metavar="FILE", help="Its key (PEM).")
 @click.option("--token", type=FILE, metavar="FILE", help="The word that every request must have.")
 @click.option("--name", "names", multiple=True, help="A name that the server has, beside its address.")
+@click.option("--deploy", metavar="TOPOLOGY", help="A lab to deploy before anybody is answered.")
 @state_option
 def up_verb(
     listen: str,
@@ -31,6 +32,7 @@ def up_verb(
     key: str | None,
     token: str | None,
     names: tuple[str, ...],
+    deploy: str | None,
 ) -> None:
     """Serve the REST API and run the machine agent, until Ctrl-C.
 
@@ -40,6 +42,7 @@ def up_verb(
     for option, value in (("--certificate", certificate), ("--key", key), ("--token", token)):
         arguments += [option, os.path.abspath(value)] if value is not None else []
     arguments += [part for name in names for part in ("--name", name)]
+    arguments += [] if deploy is None else ["--deploy", deploy]
     sys.stdout.flush()
     # The server becomes this process: what stops one stops the other, with nothing to pass on.
     os.execv(sys.executable, [sys.executable, "-m", "orchestrator.server", *arguments])
