@@ -20,6 +20,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from agents.errors import Problem
 from agents.machine_lock import Refused, free_socket
 from orchestrator.access import Access, AccessError, Listen, access, parse_listen
 from orchestrator.api.guards import counted
@@ -29,9 +30,11 @@ from orchestrator.engine import LocalEngine
 from orchestrator.events import EventBus
 from orchestrator.grafana import Grafana, grafana_at
 from orchestrator.machine import MachineError, MachineKeeper
-from orchestrator.services import Catalogue
+from orchestrator.services import LABS, Catalogue
+from orchestrator.shipped import as_json
 from orchestrator.state import DEFAULT_LISTEN, StateError, owned, run_root, state_directory
 from orchestrator.store import StoreError
+from topologies import Topology, TopologyError, resolve
 
 READY = "transship: listening at "
 """What is printed on stdout, before the address, once requests are answered."""
@@ -103,8 +106,12 @@ async def serve(
     keep: Callable[[EventBus], Keeper],
     catalogue: Catalogue,
     grafana: Grafana | None = None,
+    first: Topology | None = None,
 ) -> None:
-    """Serve until told to stop, then clean up. Raises ServerError, StateError, StoreError or MachineError."""
+    """Serve until told to stop, then clean up; the lab `first` is deployed before anybody is answered.
+
+    Raises ServerError, StateError, StoreError or MachineError.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -114,7 +121,7 @@ async def serve(
     with bound(listen) as (sock, place), owned(state, place.address):
         app = create_app(state, keep, catalogue, who, not until_stdin_closes, grafana)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=3.0)
-        starting = asyncio.create_task(_start(runner, sock, who))
+        starting = asyncio.create_task(_start(runner, sock, who, first))
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -139,9 +146,18 @@ async def serve(
                 os._exit(1)
 
 
-async def _start(runner: web.AppRunner, sock: socket.socket, who: Access) -> asyncio.Server:
+async def _start(
+    runner: web.AppRunner, sock: socket.socket, who: Access, first: Topology | None
+) -> asyncio.Server:
     await runner.setup()
     assert runner.server is not None
+    if first is not None:
+        labs = runner.app[LABS]
+        labs.create(first.name, as_json(first))
+        try:
+            await labs.deployed(first.name)
+        except Problem as problem:
+            raise ServerError(f"--deploy: {problem.detail}") from None
     seconds = None if who.tls is None else HANDSHAKE_S
     return await asyncio.get_running_loop().create_server(
         counted(runner.server), sock=sock, backlog=128, ssl=who.tls, ssl_handshake_timeout=seconds
@@ -177,6 +193,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--name", action="append", default=[], help="a name that the server has")
     parser.add_argument("--grafana", metavar="URL", help="a Grafana that is told what happens")
     parser.add_argument("--grafana-token-file", type=Path, help="file of the token that may write there")
+    parser.add_argument("--deploy", metavar="TOPOLOGY", help="a lab to begin with")
     return parser.parse_args(argv)
 
 
@@ -188,12 +205,13 @@ def run(options: argparse.Namespace, keep: Callable[[EventBus], Keeper], catalog
         listen = replace(listen, tls=options.certificate is not None)
         who = access(listen, options.certificate, options.key, options.token, tuple(options.name))
         grafana = None if options.grafana is None else grafana_at(options.grafana, options.grafana_token_file)
-    except AccessError as error:
+        first = None if options.deploy is None else resolve(options.deploy)
+    except (AccessError, TopologyError) as error:
         print(f"transship: {error}", file=sys.stderr)
         return 2
     try:
         state = state_directory(options.state)
-        asyncio.run(serve(listen, who, state, options.until_stdin_closes, keep, catalogue, grafana))
+        asyncio.run(serve(listen, who, state, options.until_stdin_closes, keep, catalogue, grafana, first))
     except (ServerError, StateError, StoreError, MachineError) as error:
         print(f"transship: {error}", file=sys.stderr)
         return 1

@@ -34,6 +34,21 @@ def test_it_serves_and_ends_cleanly_on_a_signal(tmp_path: Path) -> None:
             assert server.stderr is not None and server.stderr.read() == ""
 
 
+def test_it_begins_with_a_lab_that_is_deployed_when_it_answers(tmp_path: Path) -> None:
+    with started(*FAKE_SERVER, *ANY_PORT, "--state", str(tmp_path), "--deploy", "two-fddi") as server:
+        with urllib.request.urlopen(f"{address_of(server)}/api/v1/labs", timeout=PATIENCE_S) as answer:
+            labs = json.load(answer)["labs"]
+        assert [(lab["name"], lab["state"]) for lab in labs] == [("two-fddi", "ready")]
+        server.send_signal(signal.SIGTERM)
+        assert until_ended(server) == 0
+
+
+def test_it_does_not_begin_with_a_lab_that_there_is_not(tmp_path: Path) -> None:
+    with started(*FAKE_SERVER, *ANY_PORT, "--state", str(tmp_path), "--deploy", "three-fddi") as server:
+        assert until_ended(server) == 2
+        assert server.stderr is not None and "no topology 'three-fddi'" in server.stderr.read()
+
+
 def test_it_ends_when_whoever_started_it_is_gone(tmp_path: Path) -> None:
     with started(*FAKE_SERVER, *ANY_PORT, "--state", str(tmp_path), "--until-stdin-closes") as server:
         address_of(server)

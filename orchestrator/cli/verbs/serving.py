@@ -38,6 +38,7 @@ FILE = click.Path(exists=True, dir_okay=False)
     show_envvar=True,
     help="The token that may write them.",
 )
+@click.option("--deploy", metavar="TOPOLOGY", help="A lab to deploy before anybody is answered.")
 @state_option
 def up_verb(
     listen: str,
@@ -48,6 +49,7 @@ def up_verb(
     names: tuple[str, ...],
     grafana: str | None,
     grafana_token_file: str | None,
+    deploy: str | None,
 ) -> None:
     """Serve the REST API and run the machine agent, until Ctrl-C.
 
@@ -64,6 +66,7 @@ def up_verb(
         arguments += [option, os.path.abspath(value)] if value is not None else []
     arguments += ["--grafana", grafana] if grafana else []
     arguments += [part for name in names for part in ("--name", name)]
+    arguments += [] if deploy is None else ["--deploy", deploy]
     sys.stdout.flush()
     # The server becomes this process: what stops one stops the other, with nothing to pass on.
     os.execv(sys.executable, [sys.executable, "-m", "orchestrator.server", *arguments])
