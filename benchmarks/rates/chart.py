@@ -13,6 +13,7 @@ LOOKS = {
 }
 """Colour, marker, and what the rate is multiplied by so that marks do not cover each other."""
 TARGET_PERCENT = 0.5
+TICKS = (-100, -30, -10, -3, -1, -0.5, 0, 0.5, 1, 3, 10, 30, 100)
 SIZE_INCHES, DPI = (10.0, 5.6), 130
 
 
@@ -54,12 +55,14 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     rates = sorted({row["factors"]["rate_mbps"] for row in rows})
     axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
     axes.minorticks_off()
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.margins(y=0.15)
+    bottom, top = axes.get_ylim()
+    axes.set_yticks(TICKS, [f"{tick:g}" for tick in TICKS])
+    axes.set_ylim(bottom, top)
     axes.set_xlabel("Mb/s asked for")
     axes.set_ylabel("Per cent off")
     axes.set_title("Rate of a shaped network")
     axes.grid(True, color="#dddddd")
-    axes.margins(y=0.15)
     figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=4)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
