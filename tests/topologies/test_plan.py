@@ -145,11 +145,6 @@ def test_a_bucket_holds_two_frames_and_two_milliseconds(rate: float, mtu: int) -
     assert burst < 1 << 32
 
 
-def test_a_bucket_of_a_slow_network_outlasts_turns_of_others_on_the_cpu() -> None:
-    assert burst_bytes(100, 1500) == rate_bytes(100) * 0.02
-    assert burst_bytes(500, 1500) == 256 << 10
-
-
 def test_the_queue_outlasts_every_stations_send_buffer() -> None:
     doubled_by_the_kernel = 2 * (4 << 20)
     assert limit_bytes(1) > doubled_by_the_kernel

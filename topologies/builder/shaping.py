@@ -15,7 +15,6 @@ from topologies.record import NetworkRecord
 
 FRAME_OVERHEAD = 18  # Ethernet header and one VLAN tag
 _BURST_SECONDS = 0.002
-_LATE_SECONDS, _LATE_BYTES = 0.02, 256 << 10
 _FAST_MBPS, _FAST_BURST_SECONDS = 1000.0, 0.01
 _SENDER_BYTES = 33 << 20
 _MAX_LIMIT = 2 << 30
@@ -29,20 +28,15 @@ def rate_bytes(rate_mbps: float) -> int:
 def burst_bytes(rate_mbps: float, mtu: int) -> int:
     """The depth of the bucket in bytes.
 
-    What the rate delivers in 20 ms, but no more than 256 KiB, which every queue on a way has room for. The
-    shaper's timer is an hrtimer, so this need not follow the kernel's HZ, but the CPU comes to it late by a
-    turn of each process that wants it: what the rate delivers meanwhile beyond a full bucket is lost to it.
-    Where several processes wanted each CPU, 100 Mb/s were missed by up to 4 % with a bucket of 2 ms, and by
-    0.2 % at most with one of 20 ms (measured). Never less than 2 ms nor two frames, or a frame would not fit.
+    What the rate delivers in 2 ms: the shaper's timer is an hrtimer, so this need not follow the kernel's HZ,
+    but the CPU may come to it late by a millisecond. Never less than two frames, or a frame would not fit.
 
     Above 1 Gb/s it is 10 ms: there a sender that had to wait for its turn on the CPU catches up in a burst,
     and an empty bucket sets a timer for every frame, which on a virtual machine can cost more than the frame
     (43 % of the CPU of a network at 3 Gb/s, measured).
     """
-    rate = rate_bytes(rate_mbps)
-    late = min(int(rate * _LATE_SECONDS), _LATE_BYTES)
     seconds = _BURST_SECONDS if rate_mbps <= _FAST_MBPS else _FAST_BURST_SECONDS
-    return max(late, int(rate * seconds), 2 * (mtu + FRAME_OVERHEAD))
+    return max(int(rate_bytes(rate_mbps) * seconds), 2 * (mtu + FRAME_OVERHEAD))
 
 
 def limit_bytes(stations: int) -> int:
