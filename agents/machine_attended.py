@@ -20,6 +20,7 @@ from agents.pictures import picture_of, picture_response
 from agents.problems import invalid
 from agents.processes import tail_of
 from agents.requests import Capture, Console, HostSetup, TerminalSize
+from agents.tasks import until_one_ends
 from agents.terminal import Terminal
 from agents.transport import path_of
 
@@ -166,17 +167,7 @@ async def _more(request: web.Request, process: Process) -> bytes:
 
 async def _converse(socket: web.WebSocketResponse, terminal: Terminal, process: Process) -> None:
     """Carries what is typed in and what is shown out, until either side or the shell ends."""
-    tasks = [
-        asyncio.create_task(_show(socket, terminal)),
-        asyncio.create_task(_type(socket, terminal)),
-        asyncio.create_task(process.wait()),
-    ]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    await until_one_ends(_show(socket, terminal), _type(socket, terminal), process.wait())
     if process.returncode is None and not socket.closed:
         # The shell has closed its terminal, which is the last thing that it does.
         await asyncio.wait([asyncio.ensure_future(process.wait())], timeout=LOOK_S)

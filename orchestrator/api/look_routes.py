@@ -11,6 +11,7 @@ from agents.errors import AgentError, Problem
 from agents.pictures import picture_response
 from agents.problems import MOST_PIXELS
 from agents.requests import MIN_SNAPLEN, SNAPLEN
+from agents.tasks import until_one_ends
 from agents.transport import MESSAGE_LIMIT
 from orchestrator.api.problems import validated
 from orchestrator.services import LABS, MACHINE
@@ -129,13 +130,7 @@ async def open_console(request: web.Request) -> web.StreamResponse:
     options = {name: str(value) for name, value in asked.model_dump().items()}
     async with request.app[MACHINE].client.console(lab, host, options) as agent:
         await socket.prepare(request)
-        tasks = [asyncio.create_task(_in(socket, agent)), asyncio.create_task(_out(socket, agent))]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await until_one_ends(_in(socket, agent), _out(socket, agent))
         await socket.close()
     return socket
 

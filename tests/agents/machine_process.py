@@ -15,6 +15,9 @@ from agents.client import AgentError, MachineClient
 from agents.processes import Child
 from tests.support import PATIENCE_S, eventually
 
+LAB = "agenttest"
+"""The lab of the fixture `machine`."""
+
 
 class MachineProcess:
     """A running machine agent, with a client. Real workloads unless `fake`."""
@@ -63,3 +66,16 @@ def small_lab() -> dict[str, Any]:
         "hosts": {"left": {}, "right": {}},
         "networks": {"wire": {"stations": ["left", "right"], "rate_mbps": 100.0}},
     }
+
+
+def spec(workload: str = "source", system: str = "linux", **params: Any) -> dict[str, Any]:
+    """What a workload is started with."""
+    return {"workload": workload, "system": system, "params": params}
+
+
+def cgroup(pid: int) -> str:
+    """The group of the CPU controller that a process is in."""
+    lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    return next(
+        line.split(":", 2)[2] for line in lines if "cpu" in line.split(":")[1].split(",") or line[:2] == "0:"
+    )

@@ -1,15 +1,12 @@
-"""Machine agent, host agents and workloads as processes on real labs: what they do and how they die."""
+"""Host agents, workloads and hogs as processes on a real lab: where they run, and what they may do."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
 import tempfile
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -17,24 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from agents.client import AgentError
 from agents.host_privileges import KEPT
 from agents.processes import clean_environment
-from tests.agents.machine_process import MachineProcess, machine_process, small_lab
-from tests.support import PATIENCE_S, alive, children, eventually, state_of
-from topologies.cgroups import HostCgroup, LabCgroup
+from tests.agents.machine_process import LAB, MachineProcess, cgroup, machine_process, small_lab, spec
+from tests.support import alive, children, eventually, state_of
 
 pytestmark = pytest.mark.root
-
-LAB = "agenttest"
-
-
-@pytest.fixture
-async def machine() -> AsyncIterator[MachineProcess]:
-    async with machine_process() as running:
-        await running.client.deploy(LAB, small_lab())
-        yield running
-
-
-def spec(workload: str = "source", system: str = "linux", **params: Any) -> dict[str, Any]:
-    return {"workload": workload, "system": system, "params": params}
 
 
 def status(pid: int, field: str) -> str:
@@ -49,23 +32,6 @@ def variables(pid: int) -> set[str]:
 
 def descriptors(pid: int) -> list[str]:
     return sorted(os.readlink(link).partition(":")[0] for link in Path(f"/proc/{pid}/fd").iterdir())
-
-
-def cgroup(pid: int) -> str:
-    lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
-    return next(
-        line.split(":", 2)[2] for line in lines if "cpu" in line.split(":")[1].split(",") or line[:2] == "0:"
-    )
-
-
-async def killed(machine: MachineProcess, host: str) -> None:
-    """SIGKILLs the agent of a host and waits until the machine agent knows."""
-    os.kill(await machine.agent_pid(LAB, host), signal.SIGKILL)
-
-    async def known() -> bool:
-        return bool((await machine.client.lab(LAB))["agents"][host]["state"] == "failed")
-
-    await eventually(known, "the machine agent to notice the death")
 
 
 async def test_a_workload_runs_in_its_hosts_namespace_and_cgroup(machine: MachineProcess) -> None:
@@ -199,124 +165,6 @@ async def test_metrics_are_prometheus_text_and_cost_the_workload_nothing(machine
     assert status(pid, "voluntary_ctxt_switches") == switches
 
 
-async def test_a_killed_workload_has_failed_and_its_neighbour_goes_on(machine: MachineProcess) -> None:
-    client = machine.client
-    one, other = await client.start(LAB, "left", spec()), await client.start(LAB, "left", spec())
-    os.kill((await client.workload(LAB, "left", one))["pid"], signal.SIGKILL)
-    state = await client.workload(LAB, "left", one, wait_s=30)
-    assert (state["state"], state["message"]) == ("failed", "killed by signal 9 (SIGKILL)")
-    assert (await client.workload(LAB, "left", other))["state"] == "running"
-
-
-async def test_a_killed_host_agent_takes_its_processes_and_is_told_then_replaced(
-    machine: MachineProcess,
-) -> None:
-    client = machine.client
-    one = await client.start(LAB, "left", spec("forwarder", "shipping"))
-    state = await client.workload(LAB, "left", one)
-    hogs = (await client.set_hogs(LAB, "left", 2))["pids"]
-    processes = [state["pid"], state["manager"]["pid"], *hogs]
-    pid = await machine.agent_pid(LAB, "left")
-    await killed(machine, "left")
-    await eventually(lambda: not any(map(alive, processes)), "its children to be gone")
-    words = rf"host agent of {LAB}/left \(pid {pid}\) was killed by signal 9 \(SIGKILL\)"
-    for _ in range(2):  # looking does not use the news up
-        with pytest.raises(AgentError, match=words) as caught:
-            await client.workload(LAB, "left", one)
-        assert caught.value.status == 503
-    with pytest.raises(AgentError, match=words):
-        await client.start(LAB, "left", spec())
-    await client.start(LAB, "left", spec())
-    with pytest.raises(AgentError, match="an agent that was started again knows none from before"):
-        await client.workload(LAB, "left", one)
-
-
-async def test_a_request_under_way_hears_of_the_death(machine: MachineProcess) -> None:
-    one = await machine.client.start(LAB, "left", spec())
-    pid = await machine.agent_pid(LAB, "left")
-    os.kill(pid, signal.SIGSTOP)
-    waiting = asyncio.create_task(machine.client.workload(LAB, "left", one))
-    await machine.client.health()  # by now the other request has gone out as well
-    os.kill(pid, signal.SIGKILL)
-    with pytest.raises(AgentError, match=rf"\(pid {pid}\) was killed by signal 9"):
-        await asyncio.wait_for(waiting, PATIENCE_S)
-
-
-async def test_a_lab_with_a_killed_host_agent_can_be_destroyed(machine: MachineProcess) -> None:
-    await machine.client.start(LAB, "left", spec())
-    await killed(machine, "left")
-    await machine.client.destroy(LAB)
-    assert not (machine.run_root / LAB).exists()
-
-
-async def test_destroying_a_lab_ends_all_that_runs_in_it(machine: MachineProcess) -> None:
-    client = machine.client
-    one = await client.start(LAB, "left", spec("sink", "copy"))
-    state = await client.workload(LAB, "left", one)
-    hogs = (await client.set_hogs(LAB, "right", 2))["pids"]
-    agents = [await machine.agent_pid(LAB, host) for host in ("left", "right")]
-    await client.exec(LAB, "left", ["/bin/sh", "-c", "sleep 1000 >/dev/null 2>&1 &"])
-    await client.destroy(LAB)
-    assert not any(map(alive, [state["pid"], state["manager"]["pid"], *hogs, *agents]))
-    assert not (machine.run_root / LAB).exists()
-
-
-async def test_a_lab_can_be_destroyed_while_a_workload_starts(machine: MachineProcess) -> None:
-    starting = asyncio.create_task(machine.client.start(LAB, "left", spec(behave="never ready")))
-
-    async def under_way() -> bool:
-        return len(await machine.client.workloads(LAB, "left")) == 1
-
-    await eventually(under_way, "the workload to be starting")
-    await asyncio.wait_for(machine.client.destroy(LAB), PATIENCE_S)
-    with pytest.raises(AgentError):
-        await starting
-    assert not (machine.run_root / LAB).exists()
-
-
-async def test_a_killed_machine_agent_takes_all_and_the_next_one_cleans_up(machine: MachineProcess) -> None:
-    one = await machine.client.start(LAB, "left", spec())
-    processes = [
-        (await machine.client.workload(LAB, "left", one))["pid"],
-        await machine.agent_pid(LAB, "left"),
-        *(await machine.client.set_hogs(LAB, "left", 1))["pids"],
-    ]
-    await machine.child.kill()
-    await eventually(lambda: not any(map(alive, processes)), "all processes to be gone")
-    assert (machine.run_root / LAB / "record.json").exists()
-    async with machine_process(run_root=machine.run_root) as successor:
-        assert await successor.client.labs() == []
-        assert not (machine.run_root / LAB).exists()
-        assert f"transship-{LAB}-left" not in os.listdir("/run/netns")
-
-
-@pytest.mark.parametrize("way", ["stdin", "SIGTERM", "SIGINT"])
-async def test_an_orderly_end_destroys_all_labs(way: str) -> None:
-    async with machine_process("--until-stdin-closes") as machine:
-        await machine.client.deploy(LAB, small_lab())
-        one = await machine.client.start(LAB, "left", spec())
-        pid = (await machine.client.workload(LAB, "left", one))["pid"]
-        if way == "stdin":
-            machine.child.close_input()
-        else:
-            machine.child.signal(signal.Signals[way])
-            machine.child.signal(signal.Signals[way])
-        assert await asyncio.wait_for(machine.child.wait(), PATIENCE_S) == 0
-        assert not alive(pid)
-        assert not (machine.run_root / LAB).exists()
-        assert not (machine.run_root / "machine.sock").exists()
-
-
-async def test_ten_destroys_at_once_and_one_during_a_deploy(machine: MachineProcess) -> None:
-    await asyncio.gather(*(machine.client.destroy(LAB) for _ in range(10)))
-    deploying = asyncio.create_task(machine.client.deploy(LAB, small_lab()))
-    await eventually(lambda: (machine.run_root / LAB).exists() or deploying.done(), "the deploy to begin")
-    await machine.client.destroy(LAB)
-    await asyncio.gather(deploying, return_exceptions=True)
-    assert await machine.client.labs() == []
-    assert not (machine.run_root / LAB).exists()
-
-
 async def test_a_hundred_workloads_leave_no_descriptor_and_no_zombie(machine: MachineProcess) -> None:
     client = machine.client
     await client.start(LAB, "left", spec())
@@ -333,116 +181,3 @@ async def test_a_hundred_workloads_leave_no_descriptor_and_no_zombie(machine: Ma
     after = [len(os.listdir(f"/proc/{pid}/fd")) for pid in (agent, machine.child.pid)]
     assert max(b - a for a, b in zip(before, after, strict=True)) <= 8  # kept-alive connections
     assert len(children(agent)) == 1
-
-
-async def test_a_stopped_host_agent_is_noticed_killed_and_replaced() -> None:
-    async with machine_process("--beat", "0.25") as machine:
-        await machine.client.deploy(LAB, small_lab())
-        await stop_and_replace(machine)
-
-
-async def stop_and_replace(machine: MachineProcess) -> None:
-    client = machine.client
-    one = await client.start(LAB, "left", spec())
-    pid, work = await machine.agent_pid(LAB, "left"), (await client.workload(LAB, "left", one))["pid"]
-    started = await client.notices(0, 30)
-    assert [(notice["host"], notice["state"]) for notice in started] == [("left", "running")]
-    os.kill(pid, signal.SIGSTOP)
-    (failed,) = await client.notices(started[-1]["number"], 30)
-    words = rf"host agent of {LAB}/left \(pid {pid}\) did not answer for .*: it is stopped, and was killed"
-    assert failed["state"] == "failed" and re.search(words, failed["message"])
-    assert not alive(pid)
-    await eventually(lambda: not alive(work), "its children to be gone")
-    with pytest.raises(AgentError, match=words):
-        await client.start(LAB, "left", spec())
-    await client.start(LAB, "left", spec())
-    assert (await client.notices(failed["number"], 30))[0]["state"] == "running"
-
-
-async def test_two_labs_of_one_topology_run_apart_and_end_alone(machine: MachineProcess) -> None:
-    client = machine.client
-    await client.deploy("neighbour", small_lab())
-    found = {}
-    for lab in (LAB, "neighbour"):
-        one = await client.start(lab, "left", spec("forwarder", "shipping"))
-        state = await client.workload(lab, "left", one)
-        found[lab] = [await machine.agent_pid(lab, "left"), state["pid"], state["manager"]["pid"]]
-        assert cgroup(state["pid"]) == f"/transship/{lab}/left/work/io"
-        assert (machine.run_root / lab / "left.sock").is_socket()
-    spaces = {os.readlink(f"/proc/{pid}/ns/net") for pids in found.values() for pid in pids}
-    assert len(spaces) == 2
-    await client.destroy(LAB)
-    assert not any(map(alive, found[LAB]))
-    assert all(map(alive, found["neighbour"]))
-    assert await machine.agent_pid("neighbour", "left") == found["neighbour"][0]
-
-
-async def test_hosts_that_stay_keep_their_agents_and_workloads_when_the_lab_changes(
-    machine: MachineProcess,
-) -> None:
-    client = machine.client
-    one = await client.start(LAB, "left", spec("forwarder", "shipping"))
-    workload = (await client.workload(LAB, "left", one))["pid"]
-    await client.start(LAB, "right", spec())
-    agents = {host: await machine.agent_pid(LAB, host) for host in ("left", "right")}
-    wanted = small_lab()
-    wanted["hosts"] = {"left": {}, "third": {}}
-    wanted["networks"] = {
-        "wire": {"stations": ["left"], "rate_mbps": 50.0},
-        "second": {"stations": ["left", "third"]},
-    }
-    assert len(await client.difference(LAB, wanted)) == len((await client.apply(LAB, wanted))["changes"]) > 4
-    assert await machine.agent_pid(LAB, "left") == agents["left"]
-    assert (await client.workload(LAB, "left", one))["state"] == "running" and alive(workload)
-    assert not alive(agents["right"])
-    with pytest.raises(AgentError, match="there is no host 'right'"):
-        await client.workloads(LAB, "right")
-    # A manager that starts from now on knows the new interface.
-    known = []
-    for _ in range(2):
-        manager = (await client.stop(LAB, "left", one))["manager"]
-        known.append([interface["name"] for interface in manager["result"]["params"]["interfaces"]])
-        one = await client.start(LAB, "left", spec("forwarder", "shipping"))
-    assert known == [["eth0"], ["eth0", "eth1"]]
-    assert (await client.exec(LAB, "third", ["ip", "-br", "addr"]))["exit"] == 0
-
-
-async def test_a_stopped_host_has_no_process_left_and_starts_empty(machine: MachineProcess) -> None:
-    client = machine.client
-    one = await client.start(LAB, "left", spec("sink", "copy"))
-    state = await client.workload(LAB, "left", one)
-    hogs = (await client.set_hogs(LAB, "left", 2))["pids"]
-    await client.exec(LAB, "left", ["/bin/sh", "-c", "sleep 1000 >/dev/null 2>&1 &"])
-    await client.set_budget(LAB, "left", 50_000, 100_000)
-    agent = await machine.agent_pid(LAB, "left")
-    await client.stop_host(LAB, "left")
-    assert not any(map(alive, [state["pid"], state["manager"]["pid"], *hogs, agent]))
-    assert HostCgroup(f"transship/{LAB}/left").processes() == []
-    with pytest.raises(AgentError, match=f"host 'left' of lab '{LAB}' is stopped"):
-        await client.start(LAB, "left", spec())
-    await client.start_host(LAB, "left")
-    assert await client.workloads(LAB, "left") == []
-    await client.start(LAB, "left", spec())
-    assert (await client.host_counters(LAB, "left"))["hogs.running"] == 0
-
-
-async def test_what_a_machine_agent_killed_in_the_middle_of_a_change_leaves_is_cleaned_by_the_next(
-    machine: MachineProcess,
-) -> None:
-    wanted = small_lab()
-    wanted["hosts"] = {"left": {}, **{f"host-{number}": {} for number in range(60)}}
-    wanted["networks"]["wire"]["stations"] = list(wanted["hosts"])
-    changing = asyncio.create_task(machine.client.apply(LAB, wanted))
-    record = machine.run_root / LAB / "record.json"
-    # On a busy machine it may have ended before anybody looks: what it made is to be cleaned all the same.
-    await eventually(
-        lambda: '"changing"' in record.read_text() or changing.done(), "the change to be under way"
-    )
-    await machine.child.kill()
-    await asyncio.gather(changing, return_exceptions=True)
-    assert "host-59" in record.read_text()
-    async with machine_process(run_root=machine.run_root) as successor:
-        assert await successor.client.labs() == []
-        assert not (machine.run_root / LAB).exists()
-        assert not [name for name in os.listdir("/run/netns") if name.startswith(f"transship-{LAB}-")]
-        assert not LabCgroup(LAB).exists()

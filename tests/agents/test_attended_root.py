@@ -15,13 +15,12 @@ import pytest
 from agents.attendants import AT_ONCE
 from agents.client import AgentError, Conversation, Place
 from agents.host_privileges import KEPT
-from tests.agents.machine_process import MachineProcess, machine_process, small_lab
+from tests.agents.machine_process import LAB, MachineProcess
 from tests.agents.pcapng_reader import Stream, read
 from tests.support import PATIENCE_S, alive, children, eventually
 
 pytestmark = pytest.mark.root
 
-LAB = "agentlook"
 LEFT: Place = ("hosts", "left", "interfaces", "eth0")
 SNAPLEN = 262144
 FLOOD = """
@@ -30,13 +29,6 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
     for _ in range(6000):
         out.sendto(bytes(4000), ("{}", 9))
 """
-
-
-@pytest.fixture
-async def machine() -> AsyncIterator[MachineProcess]:
-    async with machine_process() as running:
-        await running.client.deploy(LAB, small_lab())
-        yield running
 
 
 async def address(machine: MachineProcess, host: str) -> str:
