@@ -10,6 +10,7 @@ import signal
 import pytest
 
 from agents.client import AgentError
+from tests.agents.heartbeat import watch
 from tests.agents.machine_process import LAB, MachineProcess, machine_process, small_lab, spec
 from tests.support import PATIENCE_S, alive, eventually
 from topologies.cgroups import LabCgroup
@@ -154,3 +155,8 @@ async def test_an_orderly_end_destroys_all_labs(way: str) -> None:
         assert not alive(pid)
         assert not (machine.run_root / LAB).exists()
         assert not (machine.run_root / "machine.sock").exists()
+
+
+async def test_on_busy_cpus_a_stopped_host_agent_is_noticed_and_no_other_is_taken_for_one() -> None:
+    found = await watch(2.0, "--beat", "0.25")
+    assert (found.false_alarms, found.noticed_s is not None) == ([], True), found
