@@ -55,6 +55,8 @@ def test_the_rate_is_that_of_frames_between_the_first_and_the_last() -> None:
 def test_a_shaper_that_did_not_always_have_something_to_send_is_not_blamed() -> None:
     waiting = [(round((5 + at / 10) * SECOND), at % 2) for at in range(12)]
     assert "at 6 of 12 looks nothing waited" in judged(sink(1001, 1.2), waiting, 0, 10.0, 1458)["reason"]
+    once = [(round((5 + at / 100) * SECOND), int(at != 50)) for at in range(110)]
+    assert judged(sink(1001, 1.2), once, 0, 10.0, 1458)["reason"] is None, "one look is no proof"
     unshaped = judged(sink(1001, 1.2), waiting, 7, None, 1458)
     assert unshaped["reason"] is None, "nothing is expected to wait where nothing is shaped"
 
