@@ -96,7 +96,7 @@ class Machine(Protocol):
         """All that is watched of a lab, in one look: `agents.machine_look.look` says what."""
         ...
 
-    async def lab_metrics(self, lab: str) -> str:
+    async def lab_metrics(self, lab: str) -> bytes:
         """The metrics of all hosts and networks of a lab in Prometheus' text format."""
         ...
 
@@ -189,7 +189,7 @@ class Machine(Protocol):
         """What a display shows now, at most `width` pixels wide."""
         ...
 
-    async def metrics(self, lab: str, host: str) -> str:
+    async def metrics(self, lab: str, host: str) -> bytes:
         """The host's metrics in Prometheus' text format."""
         ...
 
@@ -273,8 +273,8 @@ class MachineClient:
     async def look(self, lab: str) -> Json:
         return await self._json("GET", path_of("labs", lab, "look"))
 
-    async def lab_metrics(self, lab: str) -> str:
-        return await self._text("GET", path_of("labs", lab, "metrics"))
+    async def lab_metrics(self, lab: str) -> bytes:
+        return await self._transport.request("GET", path_of("labs", lab, "metrics"), timeout_s=USUAL_S)
 
     async def set_network(
         self,
@@ -343,8 +343,9 @@ class MachineClient:
         answer = await self._transport.answer("GET", path + query, timeout_s=USUAL_S)
         return picture_of(answer.content, answer.headers)
 
-    async def metrics(self, lab: str, host: str) -> str:
-        return await self._text("GET", path_of("labs", lab, "hosts", host, "metrics"))
+    async def metrics(self, lab: str, host: str) -> bytes:
+        path = path_of("labs", lab, "hosts", host, "metrics")
+        return await self._transport.request("GET", path, timeout_s=USUAL_S)
 
     async def exec(self, lab: str, host: str, argv: Sequence[str]) -> Json:
         return await self._json("POST", path_of("labs", lab, "hosts", host, "exec"), {"argv": list(argv)})

@@ -113,9 +113,22 @@ NETWORK_DROPPED = Family(
     (*_NETWORK, "place"),
     "frames that the network dropped, by named place",
 )
+LINK_UP = Family(
+    "transship_link_up",
+    "gauge",
+    (*_NETWORK, "host"),
+    "0 while the host's link to the network, or the whole network, is cut, else 1",
+)
+LINK_BYTES = Family(
+    "transship_link_bytes_total",
+    "counter",
+    (*_NETWORK, "host", "direction"),
+    "whole frames that came to the host (`in`) and from it (`out`), in bytes",
+)
 LAB = (
     *HOSTS,
     *(AGENT_STATE, NETWORK_UP, NETWORK_RATE, NETWORK_BYTES, NETWORK_BACKLOG, NETWORK_DROPPED),
+    *(LINK_UP, LINK_BYTES),
 )
 """What a lab's metrics are."""
 
@@ -143,6 +156,10 @@ def render_lab(lab: str, look: Json) -> bytes:
         page.add(NETWORK_BACKLOG, labels, network["backlog_bytes"])
         for place, count in network["drops"].items():
             page.add(NETWORK_DROPPED, (*labels, place), count)
+        for host, link in network["links"].items():
+            page.add(LINK_UP, (*labels, host), int("cut" not in (network["state"], link["state"])))
+            page.add(LINK_BYTES, (*labels, host, "in"), link["to_bytes"])
+            page.add(LINK_BYTES, (*labels, host, "out"), link["from_bytes"])
     return page.text()
 
 

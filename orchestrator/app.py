@@ -20,10 +20,12 @@ from orchestrator.events import EventBus
 from orchestrator.grafana import Annotator, Grafana, writer
 from orchestrator.labs import Labs
 from orchestrator.live import Live
+from orchestrator.metrics import Counts
 from orchestrator.recovery import going_on
 from orchestrator.runs import Runs, settle
 from orchestrator.services import (
     CATALOGUE,
+    COUNTS,
     EVENTS,
     LABS,
     LIVE,
@@ -68,12 +70,14 @@ def create_app(
 ) -> web.Application:
     """An orchestrator with its results in `state`, which the caller holds the lock of. One that is not
     `lasting` serves one client, and leaves nothing for others to go on with. `grafana` hears what happens."""
+    counts = Counts()
     app = web.Application(
         client_max_size=BODY_LIMIT,
-        middlewares=[problem_middleware, *guard(access, public=FILES), store_problems],
+        middlewares=[counts.count, problem_middleware, *guard(access, public=FILES), store_problems],
     )
     events = EventBus()
     machine = keep(events)
+    app[COUNTS] = counts
     app[STATE] = state
     app[EVENTS] = events
     app[MACHINE] = machine
@@ -101,6 +105,7 @@ def create_app(
 
     async def runs(app: web.Application) -> AsyncIterator[None]:
         app[RUNS] = Runs(app[STORE], app[LABS], machine, catalogue, events, lasting)
+        app[RUNS].on_trial = counts.trial
         await app[RUNS].take_up()
         worker = asyncio.create_task(app[RUNS].work(), name="runs")
 

@@ -55,7 +55,7 @@ class _Interruption(Exception):
 
 class Runs:
     """The queue and the one run under way. `lasting`: others go on with it when this process dies
-    (orchestrator.recovery)."""
+    (orchestrator.recovery). `on_trial` hears of each trial that was done, as `Journal.keep` reports it."""
 
     def __init__(
         self,
@@ -66,6 +66,7 @@ class Runs:
         events: EventBus,
         lasting: bool,
     ) -> None:
+        self.on_trial: Callable[[Run, Mapping[str, Any]], None] = lambda run, kept: None
         self._store = store
         self._labs = labs
         self._machine = machine
@@ -281,6 +282,9 @@ class Runs:
         return run
 
     def _report(self, run: Run, event: dict[str, Any]) -> None:
+        if "kept" in event:
+            self.on_trial(run, event["kept"])
+            return
         self._progress = {name: event[name] for name in PROGRESS_FIELDS if name in event}
         self._events.publish("progress", {"run": run.id, **event}, run=run.id)
 

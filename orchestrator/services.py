@@ -8,6 +8,7 @@ from aiohttp import web
 from orchestrator.events import EventBus
 from orchestrator.labs import Labs, MachineSource
 from orchestrator.live import Live
+from orchestrator.metrics import Counts
 from orchestrator.runs import Engine, Runs
 from orchestrator.store import Store
 
@@ -32,6 +33,7 @@ class Catalogue(Engine, Protocol):
         ...
 
 
+COUNTS = web.AppKey("counts", Counts)
 STATE = web.AppKey("state", Path)
 EVENTS = web.AppKey("events", EventBus)
 STORE = web.AppKey("store", Store)

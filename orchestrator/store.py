@@ -11,6 +11,7 @@ import errno
 import json
 import secrets
 import sqlite3
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -199,6 +200,20 @@ class Store:
         def work(database: sqlite3.Connection) -> list[Run]:
             rows = database.execute("SELECT * FROM runs ORDER BY created DESC, rowid DESC LIMIT ?", (limit,))
             return [self._unwritten.get(row["id"]) or _run(row) for row in rows]
+
+        return await self._do(work)
+
+    async def states(self) -> dict[str, int]:
+        """How many runs there are in each state."""
+
+        def work(database: sqlite3.Connection) -> dict[str, int]:
+            counted = database.execute("SELECT state, COUNT(*) FROM runs GROUP BY state")
+            found = Counter({state: count for state, count in counted})
+            for run in self._unwritten.values():
+                for (state,) in database.execute("SELECT state FROM runs WHERE id = ?", (run.id,)):
+                    found[state] -= 1
+                    found[run.state] += 1
+            return dict(found)
 
         return await self._do(work)
 

@@ -1,4 +1,4 @@
-"""What there is: experiments, systems, topologies, machines, health, and where Prometheus finds the hosts."""
+"""What there is: experiments, systems, topologies, machines, health."""
 
 import asyncio
 import os
@@ -9,7 +9,7 @@ from orchestrator import VERSION
 from orchestrator.api import models
 from orchestrator.api.routing import reply
 from orchestrator.experiments.own import SCHEMA_FILE
-from orchestrator.services import CATALOGUE, LABS, MACHINE, RUNS, STATE
+from orchestrator.services import CATALOGUE, MACHINE, RUNS, STATE
 from orchestrator.shipped import shipped_topologies
 
 
@@ -59,21 +59,3 @@ async def get_health(request: web.Request) -> web.Response:
             queued=runs.queued,
         )
     )
-
-
-async def prometheus_targets(request: web.Request) -> web.Response:
-    """The metrics of every host of every lab, as Prometheus' http_sd wants them."""
-    targets = [
-        models.ScrapeTarget(
-            targets=[request.host],
-            labels={
-                "__metrics_path__": f"/api/v1/labs/{lab.name}/hosts/{host}/metrics",
-                "lab": lab.name,
-                "host": host,
-            },
-        )
-        for lab in request.app[LABS].all()
-        if lab.state == "ready"
-        for host in lab.topology["hosts"]
-    ]
-    return web.json_response([target.model_dump() for target in targets])

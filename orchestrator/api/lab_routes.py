@@ -97,16 +97,6 @@ async def get_counters(request: web.Request) -> web.Response:
     return reply(models.CountersView(counters=counters))
 
 
-async def get_metrics(request: web.Request) -> web.Response:
-    """A host's metrics, read through its machine agent from shared memory."""
-    lab, host = request.match_info["lab"], request.match_info["host"]
-    request.app[LABS].host(lab, host)
-    text = await request.app[MACHINE].client.metrics(lab, host)
-    return web.Response(
-        body=text.encode(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
-    )
-
-
 async def exec_in_host(request: web.Request) -> web.Response:
     """Run a command in a host, without a shell, for at most 30 s."""
     lab, host = request.match_info["lab"], request.match_info["host"]

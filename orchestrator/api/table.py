@@ -10,6 +10,7 @@ from orchestrator.api import (
     live_models,
     live_routes,
     look_routes,
+    metrics_routes,
     models,
     run_routes,
     workload_models,
@@ -58,6 +59,18 @@ CHANGES = (
     ),
 )
 
+METRICS = (
+    *(
+        Route("GET", f"{path}/metrics", handler, {200: PROMETHEUS}, problems=(404, 409, 503))
+        for path, handler in (
+            (f"{BASE}/labs/{{lab}}", metrics_routes.get_lab_metrics),
+            (HOST, metrics_routes.get_host_metrics),
+        )
+    ),
+    Route("GET", "/metrics", metrics_routes.get_metrics, {200: PROMETHEUS}),
+    Route("GET", "/discovery/prometheus", metrics_routes.prometheus_targets, {200: [models.ScrapeTarget]}),
+)
+
 ROUTES = (
     Route("GET", f"{BASE}/health", about_routes.get_health, {200: models.HealthView}),
     Route("GET", f"{BASE}/machines", about_routes.list_machines, {200: models.MachineList}),
@@ -95,7 +108,6 @@ ROUTES = (
         {200: models.CountersView},
         problems=(404, 409, 503),
     ),
-    Route("GET", f"{HOST}/metrics", lab_routes.get_metrics, {200: PROMETHEUS}, problems=(404, 409, 503)),
     Route(
         "POST",
         f"{HOST}/exec",
@@ -289,5 +301,5 @@ ROUTES = (
         query=event_routes.EventQuery,
         headers={"Last-Event-ID": "resume after this event"},
     ),
-    Route("GET", "/discovery/prometheus", about_routes.prometheus_targets, {200: [models.ScrapeTarget]}),
+    *METRICS,
 )

@@ -106,6 +106,11 @@ def metrics(lab: str, host: str) -> Call[str]:
     return Call("GET", _path("labs", lab, "hosts", host, "metrics"), bytes.decode)
 
 
+def lab_metrics(lab: str) -> Call[str]:
+    """The metrics of all hosts and networks of a lab in Prometheus' text format."""
+    return Call("GET", _path("labs", lab, "metrics"), bytes.decode)
+
+
 def execute(lab: str, host: str, argv: Sequence[str]) -> Call[models.ExecView]:
     """Run a command in a host, without a shell."""
     body = _body(models.ExecRequest(argv=list(argv)))

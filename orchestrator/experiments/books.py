@@ -13,6 +13,9 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
+BOOKS_DIFFER = "books differ: "
+"""What the reason begins with that makes a trial invalid whose books do not balance."""
+
 Ranges = list[tuple[int, int]]
 """First and last sequence numbers, both included."""
 RANGES_KEPT = 1000

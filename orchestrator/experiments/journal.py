@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from pydantic import BaseModel
 
 from orchestrator.experiments import environment, steadiness, tables, validity
+from orchestrator.experiments.books import BOOKS_DIFFER
 from orchestrator.experiments.definitions import Level, Options
 from orchestrator.experiments.files import (
     FORMAT,
@@ -33,7 +34,8 @@ log = logging.getLogger(__name__)
 
 Report = Callable[[dict[str, Any]], None]
 """Told {"phase": "calibration" | "trials" | "result", "done", "total", "seconds_left", "trial": {...} |
-None}; with "happened" too, as the last time, when something did meanwhile."""
+None}; with "happened" too, as the last time, when something did meanwhile. And of each trial that was done
+{"kept": {"system", "valid", "balanced"}}."""
 Draw = Callable[[Result, Sequence[Outcome], str, str, Path], None]
 """Draws a result: with its outcomes, the experiment's title and source, into a file."""
 
@@ -179,6 +181,8 @@ class Journal(Generic[R]):
         """Writes a trial down. One that failed is the last line, and is not among `trials`."""
         line = stamped(trial) | {"factors": dict(trial.level())}
         append_line(self.directory / "trials.jsonl", line)
+        balanced = not any(reason.startswith(BOOKS_DIFFER) for reason in trial.reasons)
+        self._report({"kept": {"system": trial.system, "valid": trial.valid, "balanced": balanced}})
         if not trial.failed:
             self.trials.append(trial)
             if not trial.valid:

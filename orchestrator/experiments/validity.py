@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.experiments.books import Books
+from orchestrator.experiments.books import BOOKS_DIFFER, Books
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def reasons(
     `source` and `sink` are the results of these workloads; the sink had no room for `sink_refused`.
     """
     return [
-        *(f"books differ: {problem}" for problem in books.problems),
+        *(f"{BOOKS_DIFFER}{problem}" for problem in books.problems),
         *load_problems(wanted_mbps, source, limits),
         *sink_problems(sink, sink_refused, limits),
     ]

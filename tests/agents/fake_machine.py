@@ -104,7 +104,7 @@ class FakeMachine:
     async def look(self, lab: str) -> Json:
         raise AgentError(409, "in this model nobody looks")
 
-    async def lab_metrics(self, lab: str) -> str:
+    async def lab_metrics(self, lab: str) -> bytes:
         raise AgentError(409, "in this model nobody looks")
 
     async def difference(self, lab: str, topology: Mapping[str, Any]) -> list[Json]:
@@ -212,10 +212,10 @@ class FakeMachine:
             workload.state = "done"
         return workload.look()
 
-    async def metrics(self, lab: str, host: str) -> str:
+    async def metrics(self, lab: str, host: str) -> bytes:
         self._called(f"metrics {lab} {host}")
         count = sum(w.host == host for w in self._host(lab, host).workloads.values())
-        return f'transship_workloads{{host="{host}",lab="{lab}"}} {count}\n'
+        return f'transship_workloads{{host="{host}",lab="{lab}"}} {count}\n'.encode()
 
     async def exec(self, lab: str, host: str, argv: Sequence[str]) -> Json:
         self._called(f"exec {lab} {host} {' '.join(argv)}")

@@ -146,7 +146,7 @@ async def test_metrics_are_prometheus_text_and_cost_the_workload_nothing(machine
     pid = (await client.workload(LAB, "left", one))["pid"]
     await eventually(lambda: state_of(pid) == "S", "the workload to wait for its next command")
     switches = status(pid, "voluntary_ctxt_switches")
-    families = text_string_to_metric_families(await client.metrics(LAB, "left"))
+    families = text_string_to_metric_families((await client.metrics(LAB, "left")).decode())
     samples = {
         (
             sample.name,

@@ -364,7 +364,7 @@ async def test_a_lab_is_seen_as_a_whole_and_no_agent_is_started(
     assert {name: link["state"] for name, link in ring_b["links"].items()} == {
         **{"middle": "cut", "sink": "running"}
     }
-    text = await client.lab_metrics("one")
+    text = (await client.lab_metrics("one")).decode()
     assert 'transship_network_up{lab="one",network="ring-a"} 0\n' in text
     assert 'transship_network_dropped_total{lab="one",network="ring-b",place="cut"} 2\n' in text
     assert 'transship_host_agent_state{lab="one",host="sink",state="stopped"} 1\n' in text

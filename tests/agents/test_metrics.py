@@ -46,9 +46,10 @@ MIDDLE = {
     "cpu_usec": {"io": 1_500_000, "hogs": 0, "agent": 10},
     "said": SAID,
 }
+LINK = {"state": "running", "to_bytes": 14, "from_bytes": 15}
 RING = {
     **{"state": "running", "rate_mbps": 100.0, "medium": "shared", "loss": 0.0, "bytes": 11},
-    **{"backlog_bytes": 12, "drops": {"queue": 13}, "links": {}},
+    **{"backlog_bytes": 12, "drops": {"queue": 13}, "links": {"middle": LINK}},
 }
 IDLE = {"state": "idle", "cpu_usec": {"io": 0}, "said": None}
 LOOK = {"at": 1.0, "moment": 1.0, "hosts": {"middle": MIDDLE, "sink": IDLE}, "networks": {"ring-a": RING}}
@@ -97,7 +98,7 @@ def test_a_host_that_was_never_used_has_its_cpu_time_only() -> None:
 def test_a_cut_network_without_a_rate() -> None:
     ring = {**RING, "state": "cut", "rate_mbps": None}
     found = samples(render_lab("lab", {"hosts": {}, "networks": {"ring-a": ring}}))
-    assert found["transship_network_up"][0].value == 0
+    assert found["transship_network_up"][0].value == found["transship_link_up"][0].value == 0
     assert "transship_network_rate_bits_per_second" not in found
 
 

@@ -87,7 +87,7 @@ async def test_datagrams_cross_a_forwarder(path: Path, system: str) -> None:
     counted = f'host="middle",workload="forwarder",system="{system}",direction="out"}} {sent}\n'
 
     async def told() -> bool:  # a datagram arrives before the call that sent it has returned
-        return counted in await client.metrics(LAB, "middle")
+        return counted.encode() in await client.metrics(LAB, "middle")
 
     await eventually(told, "the forwarder to have counted what it sent")
     assert (await client.stop(LAB, "sink", sink))["result"]["unique"] == sent

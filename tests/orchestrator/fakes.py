@@ -171,8 +171,8 @@ class FakeMachine:
             )
         return {"state": state, "cpu_usec": usec, "said": said}
 
-    async def lab_metrics(self, lab: str) -> str:
-        return f'transship_network_up{{lab="{lab}",network="ring-a"}} 1\n'
+    async def lab_metrics(self, lab: str) -> bytes:
+        return f'transship_network_up{{lab="{lab}",network="ring-a"}} 1\n'.encode()
 
     async def set_network(
         self, lab: str, network: str, rate_mbps: float | None, impairments: Mapping[str, Any] | None = None
@@ -278,8 +278,8 @@ class FakeMachine:
             raise AgentError(409, f"{workload_id} is a {found['workload']}", "workload")
         return Picture(12, PNG + str(width).encode())
 
-    async def metrics(self, lab: str, host: str) -> str:
-        return f'transship_workloads{{lab="{lab}",host="{host}"}} 0\n'
+    async def metrics(self, lab: str, host: str) -> bytes:
+        return f'transship_workloads{{lab="{lab}",host="{host}"}} 0\n'.encode()
 
     async def exec(self, lab: str, host: str, argv: Sequence[str]) -> Json:
         return {
@@ -461,6 +461,7 @@ class FakeEngine:
             await asyncio.sleep(0)
             with (directory / "trials.jsonl").open("a") as trials:
                 trials.write(json.dumps({"trial": done}) + "\n")
+            report({"kept": {"system": "linux", "valid": True, "balanced": True}})
             report(
                 {"phase": "trials", "done": done, "total": 2, "seconds_left": 0.1, "trial": {"number": done}}
             )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from orchestrator.experiments.books import BOOKS_DIFFER
 from orchestrator.experiments.local.definition import Cell, LocalDefinition
 from orchestrator.experiments.local.plan import LocalPlan
 from orchestrator.experiments.local.trial import LocalTrial, Performed, Place
@@ -116,7 +117,7 @@ def _reasons(row: Row, results: Mapping[str, Any], plan: LocalPlan) -> list[str]
         wrote, read = int(results[before.name]["bytes"]), int(results[after.name]["bytes"])
         if wrote != read:
             found.append(
-                f"books differ: the {before.name} passed on {wrote} bytes, the {after.name} got {read}"
+                f"{BOOKS_DIFFER}the {before.name} passed on {wrote} bytes, the {after.name} got {read}"
             )
     for part in row.parts:
         for what in ("dropped", "mismatches"):

@@ -8,6 +8,7 @@ import secrets
 from types import TracebackType
 
 from agents.errors import AgentError
+from orchestrator.experiments.books import BOOKS_DIFFER
 from orchestrator.experiments.local.definition import Cell, LocalDefinition
 from orchestrator.experiments.local.plan import POOL_PAGES, LocalPlan
 from orchestrator.experiments.local.trial import LocalTrial, Performed, Place
@@ -67,7 +68,7 @@ class Copies:
         results = {"copier": {**result, "same": same}}
         reasons = []
         if int(result["bytes"]) != self._written:
-            reasons.append(f"books differ: {self._written} bytes in the source, {result['bytes']} copied")
+            reasons.append(f"{BOOKS_DIFFER}{self._written} bytes in the source, {result['bytes']} copied")
         seconds = (int(result["t1_ns"]) - int(result["t0_ns"])) / 1e9
         if seconds <= 0:
             return Performed(results, None, [*reasons, "the copier measured no time"])

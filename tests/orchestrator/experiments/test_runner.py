@@ -79,9 +79,11 @@ async def test_a_machine_like_the_papers_reproduces_it(tmp_path: Path) -> None:
     assert {one.name for one in directory.iterdir()} == FILES | {"calibration.json"}
     assert json.loads((directory / "result.json").read_text()) == result.model_dump(mode="json")
     assert result.figure == "runs/20260101-000000-abcdef/figure.png"
-    assert [event["phase"] for event in events][-1] == "result"
-    done = [event["done"] for event in events if event["phase"] == "trials"]
+    assert events[-1]["phase"] == "result"
+    done = [event["done"] for event in events if event.get("phase") == "trials"]
     assert done == list(range(48))
+    kept = [event["kept"] for event in events if "kept" in event]
+    assert len(kept) == 48 and {"system": "linux", "valid": True, "balanced": True} in kept
     assert machine.running("fddi") == []
 
 
