@@ -146,7 +146,7 @@ function deployForm(open) {
   const chain = () => show(byId('chain-field'), topology.value === 'chain,N');
   on('catalogue', () => {
     const shipped = store.catalogue.topologies.map((one) => [one.name, `${one.name}: ${one.description}`]);
-    options(topology, [...shipped, ['chain,N', 'chain,N: as many workstations as you like']]);
+    options(topology, [...shipped, ['chain,N', 'chain,N: as many workstations as you like']], topology.value || 'two-fddi');
     chain();
   });
   topology.addEventListener('change', chain);

@@ -17,6 +17,7 @@ export async function act(call) {
   try {
     const { status, value } = await api.send(call.method, call.path, call.body);
     record(call, status, performance.now() - began, '');
+    show(byId('message'), false);
     for (const listener of listeners) listener(call);
     return value;
   } catch (error) {
@@ -32,19 +33,14 @@ export const clicked = (work) => async (event) => {
     await work(event);
   } catch (error) {
     say(error.message);
-    if (!(error instanceof Refused) && error.constructor.name !== 'Gone') throw error;
+    if (error instanceof TypeError || error instanceof ReferenceError) throw error; // a fault of this page
   }
 };
 
-let hiding = 0;
-
-/** Tells the person something went wrong. */
+/** Tells the person something went wrong; it stays until something succeeds. */
 export function say(message) {
-  const place = byId('message');
-  text(place, message);
-  show(place, true);
-  clearTimeout(hiding);
-  hiding = setTimeout(() => show(place, false), 12000);
+  text(byId('message'), message);
+  show(byId('message'), true);
 }
 
 function record(call, status, ms, problem) {

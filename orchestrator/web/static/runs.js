@@ -12,7 +12,7 @@ const OWN = 'a document of your own';
 const EXAMPLE = {
   name: 'first', topology: 'two-fddi',
   workloads: {
-    from: { workload: 'source', host: 'source', to: 'relay', rate: 60 },
+    from: { workload: 'source', host: 'source', to: 'relay', rate: 60, size: 4300 },
     relay: { workload: 'forwarder', host: 'middle', to: 'into' },
     into: { workload: 'sink', host: 'sink' },
   },
