@@ -192,6 +192,21 @@ fail:
     return err;
 }
 
+/* What came back to a process along its path, it passes on when it next writes. One that sleeps because nothing comes, as
+ * nobody finds memory to send it in, would never do so: it is woken for nothing, which it takes as that (wait.c). */
+static void wake_keepers(struct cs_manager *m)
+{
+    bool keeps[CS_PROCESSES] = {false};
+    for (uint32_t i = 0; i < m->endpoints; i++) {
+        const struct cs_endpoint *e = &m->endpoint[i];
+        if (e->used && e->back.capacity && cs_ring_space(&e->back) < (int64_t)e->back.capacity)
+            keeps[e->process] = true;
+    }
+    for (uint32_t i = 0; i < m->endpoints; i++)
+        if (m->endpoint[i].used && keeps[m->endpoint[i].process])
+            cs_endpoint_ring(&m->endpoint[i]);
+}
+
 static int allocate(struct cs_manager *m, uint32_t process, const struct cs_request *q, struct cs_reply *reply)
 {
     if (q->alloc.count == 0 || q->alloc.count > CS_ALLOC_BATCH || q->alloc.pages == 0 || q->alloc.pages > m->pool.pages)
@@ -208,7 +223,10 @@ static int allocate(struct cs_manager *m, uint32_t process, const struct cs_requ
         reply->allocated.cids[n] = cs_cid((uint32_t)page, m->pool.shared->table[page].generation);
     }
     reply->allocated.count = n;
-    return n ? 0 : -ENOBUFS;
+    if (n > 0)
+        return 0;
+    wake_keepers(m);
+    return -ENOBUFS;
 }
 
 static int cut(struct cs_manager *m, uint32_t process, const struct cs_request *q, struct cs_reply *reply)

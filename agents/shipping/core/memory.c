@@ -204,6 +204,14 @@ void cs_return_recycled(struct cs_open *e)
         take_recycled(e, s.cid);
 }
 
+void cs_return_all(void)
+{
+    for (uint32_t i = 0; i < cs_self.opened; i++)
+        if (cs_self.open[i].fd >= 0 && cs_self.open[i].back.shared)
+            cs_return_recycled(&cs_self.open[i]);
+    cs_flush();
+}
+
 static cs_counter *recycled, *fetched; /* NULL: nobody counts */
 
 void cs_count_allocations(struct cs_counters *c)

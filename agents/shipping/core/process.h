@@ -128,6 +128,8 @@ void cs_count_allocations(struct cs_counters *c);
 void cs_keep(struct cs_spare spare);
 /* What the other end of this channel is done with and we had from yet another one goes on to there. */
 void cs_return_recycled(struct cs_open *e);
+/* The same for all of them, by a process that has nothing to write: else it would keep for ever what others lack. */
+void cs_return_all(void);
 
 /* mapping.c. Be able to map anything: the pool, or a range of addresses for it */
 int cs_map_pool(void);

@@ -142,6 +142,8 @@ int64_t cs_wait_readable(struct cs_open *e, int options)
         if (ask_for_doorbell(e)) {
             err = await(e, &until);
             cs_ring_awake(&e->rx);
+            if (readable(e) == 0)
+                cs_return_all();
         }
     }
     e->idle = false;
@@ -218,6 +220,7 @@ int cs_ready(int fd)
         if ((err = hear(e)) < 0)
             return err;
         CS_FAULT("ready.forgotten");
+        cs_return_all();
         if (ask_for_doorbell(e))
             return manager_gone() ? -EPIPE : 0;
     }

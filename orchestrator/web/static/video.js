@@ -7,7 +7,7 @@ const SYSTEMS = ['linux', 'shipping'];
 const SIZES = ['1264x960', '640x480', '320x240'];
 const RATES = [['30', '30 frames/s'], ['60', '60 frames/s'], ['', 'as fast as it goes']];
 const RELAYS = 4; // at most, as in the paper
-const PREFIX = 'video-'; // of the channels of what is started here
+const PREFIX = 'video-'; // of the channels of what is started here, and of what is shown
 const PICTURE_MS = 100; // from one picture to the next, at least
 const WIDEST = 960; // pixels of a picture, at most: the server drops what nobody sees
 const LOOK_MS = 2000;
@@ -19,7 +19,7 @@ const RATE_MS = 2000; // over which frames are counted
 
 const STYLE = `
 .video-bar, .video-places { display: flex; flex-wrap: wrap; gap: .6rem 1rem; align-items: end; }
-.video-bar label { display: grid; gap: .15rem; font-size: .85em; }
+.video-bar label { display: block; margin-bottom: .15rem; font-size: .85em; }
 .video-places { align-items: start; margin-top: .8rem; }
 .video-places figure { flex: 1 1 18rem; margin: 0; min-width: 0; }
 .video-places canvas { display: block; width: 100%; height: auto; image-rendering: pixelated;
@@ -48,8 +48,9 @@ function make(tag, attributes = {}, ...children) {
 }
 
 function choice(label, entries) {
-  const select = make('select', {}, ...entries.map(([value, words]) => make('option', { value }, words)));
-  return { select, node: make('label', {}, label, select) };
+  const id = `${PREFIX}${label.toLowerCase()}`;
+  const select = make('select', { id }, ...entries.map(([value, words]) => make('option', { value }, words)));
+  return { select, node: make('div', {}, make('label', { for: id }, label), select) };
 }
 
 /** How fast a number grows, from what was seen of it lately. */

@@ -100,6 +100,17 @@ def test_a_moving_picture_is_drawn_anew_in_memory_that_held_another_frame(
     assert result(display)["ended"]
 
 
+def test_a_long_chain_goes_on_in_a_pool_that_holds_few_frames(start: Start) -> None:
+    frame = {"width": 1264, "height": 960}  # 13 of them are all of the pool
+    hops = [next(names) for _ in range(5)]
+    common = {**frame, "total_bytes": 300 * 1264 * 960}
+    display = start("display", "shipping", channel=hops[-1], **common)
+    for channel, out in reversed(list(itertools.pairwise(hops))):
+        start("relay", "shipping", channel=channel, out_channel=out, operation_bytes=1264 * 960)
+    assert result(start("server", "shipping", channel=hops[0], **common))["frames"] == 300
+    assert result(display)["frames"] == 300
+
+
 @pytest.mark.parametrize("system", local_systems())
 def test_a_paced_server_skips_what_a_slow_bus_cannot_show(start: Start, system: str) -> None:
     for duration_s in (0.5, 5, 20):  # a longer one if the machine had no time for two frames in the shorter
