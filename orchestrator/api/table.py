@@ -98,7 +98,7 @@ ROUTES = (
         f"{BASE}/labs/{{lab}}",
         lab_routes.destroy_lab,
         {202: models.LabView, 204: None},
-        problems=(404, 409),
+        problems=(404, 409, 503),
     ),
     Route("GET", HOST, lab_routes.get_host, {200: models.HostView}, problems=(404, 409)),
     Route(

@@ -66,6 +66,15 @@ async def test_destroying_twice_is_a_no_op(api: Api) -> None:
     await api.send("DELETE", "/api/v1/labs/one", status=204)
 
 
+async def test_what_an_agent_that_died_left_can_be_destroyed_though_nobody_knows_the_lab(api: Api) -> None:
+    api.machine.deployed["left"] = {}
+    await api.send("DELETE", "/api/v1/labs/left", status=204)
+    assert api.machine.deployed == {}
+    api.keeper.state = "down"
+    await api.send("DELETE", "/api/v1/labs/left", status=503)
+    api.keeper.state = "up"
+
+
 async def test_destroy_while_deploying_leaves_nothing(api: Api) -> None:
     api.machine.hold = asyncio.Event()
     await api.send("POST", "/api/v1/labs", {"name": "one", "topology": SMALL}, 202)

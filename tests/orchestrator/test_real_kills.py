@@ -99,6 +99,13 @@ def in_use(client: Client) -> None:
     client.set_hogs(LAB, "w2", 1)
 
 
+def without_its_agent(client: Client) -> None:
+    in_use(client)
+    agent = client.machines()[0].pid
+    assert agent is not None
+    os.kill(agent, signal.SIGKILL)
+
+
 def changing(client: Client) -> None:
     client.deploy(LAB, "chain,10")
     client.apply(LAB, TOPOLOGY)
@@ -116,7 +123,7 @@ def destroying(client: Client) -> None:
 
 
 def test_a_lab_is_cleaned_at_whatever_step_its_server_is_killed(place: Place) -> None:
-    steps = (asked_to_deploy, deploying, in_use, changing, asked_to_destroy, destroying)
+    steps = (asked_to_deploy, deploying, in_use, without_its_agent, changing, asked_to_destroy, destroying)
     for step in steps:
         with place.server() as client:
             place.has_only(client)
