@@ -37,7 +37,8 @@ def execute(
         death = private.death() if private is not None else None
         if death is not None:
             raise Failure(f"{death}; its machine agent has cleaned up") from error
-        raise Failure(f"{error}; if it died, its machine agent cleans up after it") from error
+        later = f", and the run {run['id']} goes on when it is started again" if run and not private else ""
+        raise Failure(f"{error}; if it died, its machine agent cleans up after it{later}") from error
 
 
 def outcome(run: Json) -> None:

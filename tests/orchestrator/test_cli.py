@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cli.main import VERBS
+from orchestrator.store import read_runs
 from tests.orchestrator.fakes import result_of
 from tests.orchestrator.processes import (
     FAKE_CLI,
@@ -230,3 +231,16 @@ def test_its_orchestrator_stopped_by_somebody_the_verb_says_so(tmp_path: Path) -
             assert until_ended(process) == 1
             assert "cancelled: the orchestrator stopped" in process.stderr.read()
         assert until_ended(server) == 0
+
+
+def test_its_server_killed_the_verb_says_that_the_run_goes_on_with_the_next(tmp_path: Path) -> None:
+    with started(*FAKE_SERVER, "--listen", "127.0.0.1:0", "--state", str(tmp_path / "state")) as server:
+        with started(*FAKE_CLI, str(tmp_path), "run", "endless", "--server", address_of(server)) as process:
+            until_said(process, "trials: 0/2")
+            server.kill()
+            assert until_ended(process) == 1
+            assert process.stderr is not None
+            said = process.stderr.read()
+        until_ended(server)
+    (run,) = read_runs(tmp_path / "state")
+    assert said.endswith(f"and the run {run.id} goes on when it is started again\n")
