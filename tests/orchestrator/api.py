@@ -7,7 +7,8 @@ from typing import Any
 
 from aiohttp.test_utils import TestClient
 
-from tests.orchestrator.fakes import FakeEngine, FakeKeeper, FakeMachine
+from tests.orchestrator.fake_engine import FakeEngine
+from tests.orchestrator.fakes import FakeKeeper, FakeMachine
 from tests.support import PATIENCE_S
 
 ENDED = ("done", "invalid", "failed", "cancelled")

@@ -11,7 +11,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from orchestrator.app import create_app
 from orchestrator.events import EventBus
 from tests.orchestrator.api import Api
-from tests.orchestrator.fakes import FakeEngine, FakeKeeper, FakeMachine
+from tests.orchestrator.fake_engine import FakeEngine
+from tests.orchestrator.fakes import FakeKeeper, FakeMachine
 
 
 @asynccontextmanager

@@ -3,7 +3,8 @@
 import sys
 
 from orchestrator.server import arguments, run
-from tests.orchestrator.fakes import FakeEngine, FakeKeeper
+from tests.orchestrator.fake_engine import FakeEngine
+from tests.orchestrator.fakes import FakeKeeper
 
 if __name__ == "__main__":
     sys.exit(run(arguments(), FakeKeeper, FakeEngine()))

@@ -19,7 +19,8 @@ from orchestrator.labs import Labs
 from orchestrator.recovery import going_on
 from orchestrator.runs import Runs
 from orchestrator.store import Store
-from tests.orchestrator.fakes import FakeEngine, FakeKeeper
+from tests.orchestrator.fake_engine import FakeEngine
+from tests.orchestrator.fakes import FakeKeeper
 from tests.orchestrator.killing import END, Acknowledge, killed_everywhere
 from tests.support import eventually
 

@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.cli.main import VERBS
 from orchestrator.store import read_runs
-from tests.orchestrator.fakes import result_of
+from tests.orchestrator.fake_engine import result_of
 from tests.orchestrator.processes import (
     FAKE_CLI,
     FAKE_SERVER,

@@ -15,7 +15,8 @@ from orchestrator.api.table import BASE, ROUTES
 from orchestrator.client import AsyncClient, BadAddress, Client, ClientError, Refused, RunFailed, Unreachable
 from orchestrator.client import calls as calls_module
 from orchestrator.client.calls import Call
-from tests.orchestrator.fakes import PNG, result_of
+from tests.orchestrator.fake_engine import result_of
+from tests.orchestrator.fakes import PNG
 from tests.orchestrator.processes import FAKE_SERVER, address_of, started, until_ended
 
 CALLS = {

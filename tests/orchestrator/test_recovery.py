@@ -15,7 +15,7 @@ from orchestrator.api.models import RunView
 from orchestrator.client import Client
 from orchestrator.recovery import MOST, going_on
 from orchestrator.store import INTERRUPTED, Run, Store, interrupted, now
-from tests.orchestrator.fakes import FakeEngine
+from tests.orchestrator.fake_engine import FakeEngine
 from tests.orchestrator.processes import FAKE_SERVER, address_of, started, until_ended
 from tests.support import wait_until
 
