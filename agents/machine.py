@@ -53,8 +53,8 @@ async def serve(
     ending = asyncio.Event()
 
     def end() -> None:
-        on_ending()
         ending.set()
+        on_ending()
 
     # The handlers stay to the end: a second Ctrl-C must not cut the cleaning short.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

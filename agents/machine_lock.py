@@ -46,7 +46,12 @@ def sole_agent(run_root: Path) -> Iterator[Callable[[], None]]:
     try:
         _lock(descriptor, run_root)
         tell("")
-        yield lambda: tell(ENDING)
+
+        def tell_ending() -> None:
+            with contextlib.suppress(OSError):  # a full disk; then the next one is refused for a while
+                tell(ENDING)
+
+        yield tell_ending
     finally:
         os.close(descriptor)
 
