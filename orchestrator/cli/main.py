@@ -25,6 +25,7 @@ VERBS = {
     "capture": ("looking", "Capture the packets of a host or a network."),
     "picture": ("looking", "Save what a display shows."),
     "workload": ("workloads", "Start, list, change and stop workloads and hogs by hand."),
+    "top": ("top", "Watch a lab: networks, hosts and workloads with their rates."),
     "destroy": ("labs", "Destroy labs."),
     "run": ("runs", "Execute an experiment and say how it ended."),
     "reproduce": ("runs", "Reproduce a published figure: published and measured, side by side."),

@@ -1,10 +1,16 @@
 """The command line and the server as processes, for tests."""
 
+import fcntl
 import os
+import pty
 import re
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -49,6 +55,62 @@ def started(*command: str, environment: Mapping[str, str] = {}) -> Iterator["sub
         finally:
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
+
+
+class Terminal:
+    """A command on a terminal of its own; a context, at the end of which it is killed if it still runs.
+
+    `shown` is all that it has written there.
+    """
+
+    def __init__(self, *command: str, environment: Mapping[str, str] = {}, columns: int = 80) -> None:
+        self.shown = b""
+        self.pid, self._terminal = pty.fork()
+        if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+            os.execve(command[0], command, {**ENVIRONMENT, "TERM": "xterm", **environment})
+        self._status: int | None = None
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        os.close(self._terminal)
+
+    def type(self, keys: bytes) -> None:
+        """Types these."""
+        os.write(self._terminal, keys)
+
+    def until(self, words: bytes) -> None:
+        """Waits until these have been shown."""
+        deadline = time.monotonic() + PATIENCE_S
+        while words not in self.shown:
+            assert self._read(deadline), self.shown
+
+    def ended(self) -> int:
+        """The exit status, once everything has been shown."""
+        deadline = time.monotonic() + PATIENCE_S
+        while self._read(deadline):
+            pass
+        _, self._status = os.waitpid(self.pid, 0)
+        return os.waitstatus_to_exitcode(self._status)
+
+    def modes(self) -> list[object]:
+        """What the terminal is set to."""
+        return termios.tcgetattr(self._terminal)
+
+    def _read(self, deadline: float) -> bool:
+        """Takes what is there, or comes; False at the end."""
+        assert select.select([self._terminal], [], [], max(deadline - time.monotonic(), 0))[0], self.shown
+        try:
+            self.shown += os.read(self._terminal, 4096)
+        except OSError:  # nobody has it open any more
+            return False
+        return True
 
 
 def address_of(server: "subprocess.Popen[str]") -> str:

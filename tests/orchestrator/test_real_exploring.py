@@ -2,13 +2,10 @@
 
 import json
 import os
-import pty
-import select
 import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.agents.pcapng_reader import read
-from tests.orchestrator.processes import ENVIRONMENT, started, until_ended
+from tests.orchestrator.processes import ENVIRONMENT, Terminal, started, until_ended
 from tests.orchestrator.test_real_labs import CLI, SERVER, Orchestrator
 from tests.support import PATIENCE_S, wait_until
 
@@ -119,32 +116,13 @@ def test_a_capture_is_ended_with_control_c_and_says_how_much_it_has(
 
 
 def test_a_console_of_the_command_line_is_a_terminal(lab: Orchestrator) -> None:
-    pid, terminal = pty.fork()
-    if pid == 0:
-        environment = {**ENVIRONMENT, **lab.environment, "TERM": "vt100"}
-        os.execve(CLI[0], [*CLI, "console", LAB, "middle", "--server", lab.address], environment)
-    shown = b""
-
-    def until(words: bytes) -> None:
-        nonlocal shown
-        deadline = time.monotonic() + PATIENCE_S
-        while words not in shown:
-            assert select.select([terminal], [], [], deadline - time.monotonic())[0], shown
-            try:
-                shown += os.read(terminal, 4096)
-            except OSError:  # everything has been shown
-                assert words in shown, shown
-                return
-
-    try:
-        assert select.select([terminal], [], [], PATIENCE_S)[0]
-        os.write(terminal, b"uname -n; cat /proc/net/dev; echo =$TERM$((40+2))=; exit 5\r")
-        until(b"=vt10042=")
-        _, status = os.waitpid(pid, 0)
-    finally:
-        os.close(terminal)
-    assert os.waitstatus_to_exitcode(status) == 5
-    assert b"eth1:" in shown and f"middle.{LAB}".encode() in shown
+    command = (*CLI, "console", LAB, "middle", "--server", lab.address)
+    with Terminal(*command, environment={**lab.environment, "TERM": "vt100"}) as terminal:
+        terminal.until(b"$ " if os.geteuid() else b"# ")
+        terminal.type(b"uname -n; cat /proc/net/dev; echo =$TERM$((40+2))=; exit 5\r")
+        terminal.until(b"=vt10042=")
+        assert terminal.ended() == 5
+    assert b"eth1:" in terminal.shown and f"middle.{LAB}".encode() in terminal.shown
     answer = cli(lab, "console", LAB, "middle")
     assert answer.returncode == 2 and b"a console needs a terminal" in answer.stderr
 
