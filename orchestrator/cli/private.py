@@ -43,7 +43,9 @@ class PrivateServer:
         while time.monotonic() < deadline:
             if not select.select([self.process.stdout], [], [], 1.0)[0]:
                 continue
-            if self.process.stdout.readline().startswith(READY):
+            line = self.process.stdout.readline()
+            if line.startswith(READY):
+                self.server = Server(line.removeprefix(READY).strip())
                 return
             self.process.wait()
             self._listener.join(STOP_S)
@@ -91,10 +93,14 @@ class PrivateServer:
 
 
 @contextmanager
-def private_server(state: Path) -> Iterator[PrivateServer]:
-    """A private orchestrator, ready; stopped at the end whatever happens. Raises Failure."""
+def private_server(state: Path, listen: str | None = None) -> Iterator[PrivateServer]:
+    """A private orchestrator, ready; stopped at the end whatever happens. Raises Failure.
+
+    It listens at a Unix socket; at `listen`, an address and port, for what cannot use one.
+    """
     socket = run_root() / f"orchestrator-{os.getpid()}.sock"
-    arguments = [*COMMAND, "--unix", str(socket), "--until-stdin-closes", "--state", str(state)]
+    where = ["--unix", str(socket)] if listen is None else ["--listen", listen]
+    arguments = [*COMMAND, *where, "--until-stdin-closes", "--state", str(state)]
     child = None
     try:
         with interrupts.deferred():
