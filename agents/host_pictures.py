@@ -37,8 +37,9 @@ class Pictures:
             asked["name"] = workload.params.get("framebuffer", "screen0")
         async with self._turn:
             answer, image = await self._made(asked)
-        if "missing" in answer:
+        if "frame" not in answer:
             _check(workload)  # it may have ended meanwhile, and this is why
+        if "missing" in answer:
             raise Problem(409, f"{workload.id} shows nothing: {answer['missing']}", "workload")
         if "broken" in answer:
             raise Problem(502, f"no picture of {workload.id} could be made: {answer['broken']}")

@@ -119,3 +119,51 @@ TEST(paths_that_are_stuck_leave_some_to_the_network)
         end_of(pids[i]);
     host_end();
 }
+
+enum { RELAYS = 4, PART_PAGES = HOST_POOL / 14, PARTS_SENT = 500 };
+
+static char from[24], to[24]; /* the channels of who is about to be started */
+
+/* All that comes goes on. Nothing but data, or the manager, wakes it. */
+static void pass_on(void)
+{
+    int in = channel_end(from, -1), out = channel_end(to, -1), cid, off, len, n;
+    struct cs_args args = {.cids = &cid, .offs = &off, .lens = &len};
+    while ((n = cs_read(in, PART_PAGES * CS_PAGE_SIZE, 1, &args, 0)) == 1)
+        CHECK_EQ(cs_write(out, 1, &cid, &off, &len, 0), 0);
+    CHECK_EQ(n, 0);
+}
+
+static void take_and_free(void)
+{
+    int in = channel_end(from, -1), cid, n, count = 0;
+    struct cs_args args = {.cids = &cid};
+    for (; (n = cs_read(in, PART_PAGES * CS_PAGE_SIZE, 1, &args, 0)) == 1; count++)
+        CHECK_EQ(cs_free(1, &cid), 0);
+    CHECK_EQ(n, 0);
+    CHECK_EQ(count, PARTS_SENT);
+}
+
+/* What the far end frees goes back along the path, from one process to the one before, and each of them may be asleep. */
+TEST(a_long_path_goes_on_in_a_pool_that_holds_little)
+{
+    pid_t pids[RELAYS + 1];
+    host_start_manager();
+    for (int i = 0; i <= RELAYS; i++) {
+        snprintf(from, sizeof from, "hop%d", i);
+        snprintf(to, sizeof to, "hop%d", i + 1);
+        pids[i] = other(i < RELAYS ? pass_on : take_and_free);
+    }
+    CHECK_EQ(cs_attach(host.socket), 0);
+    int fd = channel_end("hop0", -1);
+    for (int sent = 0; sent < PARTS_SENT; sent++) {
+        int cid = -ENOBUFS;
+        WITHIN(SOON_MS, (cid = cs_alloc(PART_PAGES * CS_PAGE_SIZE, NULL, 0)) != -ENOBUFS);
+        CHECK(cid > 0);
+        CHECK_EQ(cs_write(fd, 1, &cid, NULL, NULL, 0), 0);
+    }
+    CHECK_EQ(cs_close(fd), 0);
+    for (int i = 0; i <= RELAYS; i++)
+        ended_well(pids[i]);
+    host_end();
+}
