@@ -59,6 +59,7 @@ async def test_the_orchestrator_says_how_it_is(api: Api) -> None:
     assert f"{AGENT_PROCESS}_process_cpu_seconds_total" in found
     api.keeper.state = "down"
     assert (await scraped(api))["transship_agent_up"] == {("local",): 0}
+    api.keeper.state = "up"
 
 
 async def test_trials_are_counted_with_few_labels(api: Api) -> None:
