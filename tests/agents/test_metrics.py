@@ -24,7 +24,7 @@ SAID: dict[str, Any] = {
             "system": "shipping",
             "counters": {"datagrams_in": 2**63, "bytes_out": 1, "drop_queue": 3, "wakeups": 9},
         },
-        {"workload": "relay", "system": "copy", "counters": {"operations_in": 5}},
+        {"workload": "relay", "system": "copy", "counters": {"operations_in": 5, "allocated_pool": 4}},
         {
             "workload": "sink",
             "system": "linux",
