@@ -100,7 +100,7 @@ AGENT_STATE = Family(
 )
 NETWORK_UP = Family("transship_network_up", "gauge", _NETWORK, "0 while the network is cut, else 1")
 NETWORK_RATE = Family(
-    "transship_network_rate_bits_per_second",
+    "transship_network_rate_bytes_per_second",
     "gauge",
     _NETWORK,
     "the network's rate; not there while it has none",
@@ -158,7 +158,7 @@ def render_lab(lab: str, look: Json) -> bytes:
         labels = (lab, name)
         page.add(NETWORK_UP, labels, int(network["state"] == "running"))
         if network["rate_mbps"] is not None:
-            page.add(NETWORK_RATE, labels, network["rate_mbps"] * 1e6)
+            page.add(NETWORK_RATE, labels, network["rate_mbps"] * 1e6 / 8)
         page.add(NETWORK_BYTES, labels, network["bytes"])
         page.add(NETWORK_BACKLOG, labels, network["backlog_bytes"])
         for place, count in network["drops"].items():
