@@ -62,6 +62,13 @@ RECLAIMED = Family(
     _HOST,
     "containers that the manager took back from processes that had ended",
 )
+ALLOCATED = Family(
+    "transship_allocated_containers_total",
+    "counter",
+    (*_WORKLOAD, "source"),
+    "containers that workloads allocated: `recycled`, which had been theirs, or of their path, before, "
+    "or fetched from the `pool`",
+)
 BACKLOG = Family(
     "transship_ring_backlog", "gauge", (*_HOST, "ring"), "entries waiting in a shared-memory ring"
 )
@@ -80,7 +87,7 @@ WORKLOADS = Family(
 HOGS = Family("transship_hogs", "gauge", _HOST, "CPU hogs that run")
 HOSTS = (
     *(DATAGRAMS, OPERATIONS, BYTES, EXPECTED, UNIQUE, DROPPED, KERNEL_DROPPED),
-    *(CONTAINERS, RECLAIMED, BACKLOG, CPU, WORKLOADS, HOGS),
+    *(CONTAINERS, RECLAIMED, ALLOCATED, BACKLOG, CPU, WORKLOADS, HOGS),
 )
 """What a host's metrics are."""
 
@@ -93,7 +100,7 @@ AGENT_STATE = Family(
 )
 NETWORK_UP = Family("transship_network_up", "gauge", _NETWORK, "0 while the network is cut, else 1")
 NETWORK_RATE = Family(
-    "transship_network_rate_bits_per_second",
+    "transship_network_rate_bytes_per_second",
     "gauge",
     _NETWORK,
     "the network's rate; not there while it has none",
@@ -151,7 +158,7 @@ def render_lab(lab: str, look: Json) -> bytes:
         labels = (lab, name)
         page.add(NETWORK_UP, labels, int(network["state"] == "running"))
         if network["rate_mbps"] is not None:
-            page.add(NETWORK_RATE, labels, network["rate_mbps"] * 1e6)
+            page.add(NETWORK_RATE, labels, network["rate_mbps"] * 1e6 / 8)
         page.add(NETWORK_BYTES, labels, network["bytes"])
         page.add(NETWORK_BACKLOG, labels, network["backlog_bytes"])
         for place, count in network["drops"].items():
@@ -217,5 +224,8 @@ def _add_total(page: Page, labels: tuple[str, str], total: Json) -> None:
     for family, name in ((EXPECTED, "datagrams_expected"), (UNIQUE, "datagrams_unique")):
         if (value := counters.get(name)) is not None:
             page.add(family, who, value)
+    for source in ("recycled", "pool"):
+        if (value := counters.get(f"allocated_{source}")) is not None:
+            page.add(ALLOCATED, (*who, source), value)
     if (value := counters.get("reclaimed_containers")) is not None:
         page.add(RECLAIMED, labels, value)

@@ -109,8 +109,8 @@ def _change(about: Mapping[str, Any]) -> str:
 
 def _trial(trial: Mapping[str, Any]) -> str:
     """A trial in a few words."""
-    factors = trial.get("factors") or {"hogs": trial["hogs"]}
-    text = f"trial {trial['number']}: {trial['system']}, {told(factors)}"
+    factors = trial["factors"] if "factors" in trial else {"hogs": trial["hogs"]}
+    text = f"trial {trial['number']}: " + ", ".join(filter(None, (trial["system"], told(factors))))
     if trial.get("throughput_mbps") is not None:
         text += f": {trial['throughput_mbps']:.1f} Mb/s, {100 * (trial['loss'] or 0):.1f} % lost"
     return text if trial["valid"] else f"{text}; INVALID: {'; '.join(trial['reasons'])}"

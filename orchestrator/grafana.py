@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from orchestrator.access import AccessError, read_token
@@ -23,6 +22,8 @@ ANSWER_S = 3.0
 """Seconds that Grafana has for an answer."""
 PAUSE_S = (0.5, 30.0)
 """Seconds until what failed is tried again: the first time, and at most."""
+LONGEST_ERROR = 200
+"""Characters of what is told of a failure."""
 END_S = 2.0
 """Seconds at the end for what still waits."""
 
@@ -91,7 +92,7 @@ class Annotator:
         self._url = url
         self._made = Annotations()
         self._waiting: queue.Queue[Annotation | None] = queue.Queue(WAITING)
-        self._lost = 0
+        self._away, self._lost = False, 0
         self._closing = threading.Event()
         self._thread = threading.Thread(
             target=self._work, args=[write], name="annotations for Grafana", daemon=True
@@ -123,36 +124,32 @@ class Annotator:
     def _work(self, make: Callable[[], Write]) -> None:
         write = make()
         while (one := self._waiting.get()) is not None:
-            try:
-                self._persist(write, one)
-            except Refused as error:
-                log.warning("Grafana at %s refuses an annotation (%s): %s", self._url, one.text, error)
+            if not self._persist(write, one):
+                return
 
-    def _persist(self, write: Write, one: Annotation) -> None:
-        """Try until it is written, or, at the end, once."""
+    def _persist(self, write: Write, one: Annotation) -> bool:
+        """Try until it is written or refused; False when it is neither, at the end."""
         pause, most = PAUSE_S
-        failed = False
         while True:
             try:
                 write(one)
-                break
+            except Refused as error:
+                log.warning("Grafana at %s refuses an annotation (%s): %s", self._url, one.text, error)
             except (OSError, ValueError) as error:
-                if not failed:
+                if not self._away:
+                    self._away = True
                     log.warning(
                         "Grafana at %s does not take annotations (%s); up to %d wait until it does",
                         self._url,
-                        _brief(error),
+                        str(error)[:LONGEST_ERROR],
                         WAITING,
                     )
-                failed = True
-            if self._closing.wait(pause):
-                return
-            pause = min(2 * pause, most)
-        if failed:
-            log.warning("Grafana at %s takes annotations again; %d were given up", self._url, self._lost)
-            self._lost = 0
-
-
-def _brief(error: Exception) -> Any:
-    text = str(error)
-    return text if len(text) <= 200 else text[:200] + "..."
+                if self._closing.wait(pause):
+                    return False
+                pause = min(2 * pause, most)
+                continue
+            if self._away:
+                self._away = False
+                log.warning("Grafana at %s takes annotations again; %d were given up", self._url, self._lost)
+                self._lost = 0
+            return True

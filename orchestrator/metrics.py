@@ -11,8 +11,10 @@ from aiohttp import web
 
 from agents.families import Family, Page
 from agents.problems import Handler
+from orchestrator import run_metrics
 from orchestrator.api.models import LabState, RunState
 from orchestrator.experiments.systems import SYSTEMS
+from orchestrator.run_metrics import RunMetrics
 from orchestrator.store import Run
 
 AGENT_PROCESS = "transship_machine_agent"
@@ -39,7 +41,7 @@ REQUESTS = Family(
     ("status",),
     "requests answered, by class of status (`2xx`); streams count when they end",
 )
-FAMILIES = (LABS, RUNS, TRIALS, UNBALANCED, AGENT_UP, REQUESTS)
+FAMILIES = (LABS, RUNS, TRIALS, UNBALANCED, AGENT_UP, REQUESTS, *run_metrics.FAMILIES)
 """What the orchestrator's metrics are, beside those of processes, which are prometheus_client's."""
 
 
@@ -50,15 +52,16 @@ class Counts:
         self.requests: Counter[str] = Counter()
         self.trials: Counter[tuple[str, str, str]] = Counter()
         self.unbalanced: Counter[str] = Counter()
+        self.run = RunMetrics()
 
     def trial(self, run: Run, ended: Mapping[str, Any]) -> None:
         """A trial of a run has ended, as `Journal.keep` reports it."""
-        own = "document" in run.options
-        experiment = OWN if own else run.experiment
-        system = OTHER if own and ended["system"] not in SYSTEMS else ended["system"]
+        experiment = experiment_of(run)
+        system = OTHER if experiment == OWN and ended["system"] not in SYSTEMS else ended["system"]
         self.trials[experiment, system, "valid" if ended["valid"] else "invalid"] += 1
         self.trials[experiment, system, "invalid" if ended["valid"] else "valid"] += 0
         self.unbalanced[experiment] += not ended["balanced"]
+        self.run.trial(run, experiment, {**ended, "system": system})
 
     @web.middleware
     async def count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -68,11 +71,20 @@ class Counts:
         return response
 
 
+def experiment_of(run: Run) -> str:
+    """What the experiment of a run is called."""
+    return OWN if "document" in run.options else run.experiment
+
+
 async def render(
-    counts: Counts, labs: Iterable[str], runs: Mapping[str, int], machine: Mapping[str, Any]
+    counts: Counts,
+    labs: Iterable[str],
+    runs: Mapping[str, int],
+    machine: Mapping[str, Any],
+    running: tuple[Run, Mapping[str, Any] | None] | None,
 ) -> bytes:
     """The metrics. `labs` are the states of all labs, `runs` the numbers of runs by state, `machine` is how
-    that describes itself."""
+    that describes itself, `running` the run under way and how far it is."""
     page = Page(FAMILIES)
     for family, states, found in (
         (LABS, get_args(LabState), Counter(labs)),
@@ -86,6 +98,9 @@ async def render(
     for experiment, count in counts.unbalanced.items():
         page.add(UNBALANCED, (experiment,), count)
     page.add(AGENT_UP, (machine["name"],), int(machine["state"] == "up"))
+    if running is not None:
+        run_metrics.add_progress(page, running[0], experiment_of(running[0]), running[1])
+    counts.run.add(page)
     return page.text() + await asyncio.to_thread(_processes, machine["pid"])
 
 

@@ -85,11 +85,10 @@ def dashboard() -> Dashboard:
 
 def _medians(matcher: str) -> str:
     wanted = f'run="$run", statistic="median", {matcher}'
-    return (
-        f"max by (system, factors) (last_over_time(transship_result_bits_per_second{{{wanted}}}[$__range]))"
-    )
+    last = f"last_over_time(transship_result_bytes_per_second{{{wanted}}}[$__range])"
+    return f"8 * max by (system, factors) ({last})"
 
 
 def _ratio(of: str, to: str) -> str:
     one, other = (_medians(f'system="{system}"') for system in (of, to))
-    return f'label_replace({one} / on (factors) {other}, "ratio", "{of} / {to}", "", "")'
+    return f'label_replace({one} / on (factors) ({other}), "ratio", "{of} / {to}", "", "")'

@@ -55,23 +55,25 @@ def dashboard() -> Dashboard:
             "Medians and 95 % intervals",
             "Of the valid trials so far, as the run itself will report them (docs/method.md).",
             "bps",
-            Query(f"transship_result_bits_per_second{{{RUN}}}", "{{system}}, {{factors}}: {{statistic}}"),
+            Query(
+                f"8 * transship_result_bytes_per_second{{{RUN}}}", "{{system}}, {{factors}}: {{statistic}}"
+            ),
         ),
         over_time(
             "Width of the intervals",
             "As a part of the median: how well the number is known so far.",
             "percentunit",
             Query(
-                f'(transship_result_bits_per_second{{{RUN}, statistic="high"}} - on (run, system, factors) '
-                f'transship_result_bits_per_second{{{RUN}, statistic="low"}}) / on (run, system, factors) '
-                f'(transship_result_bits_per_second{{{RUN}, statistic="median"}} > 0)',
+                f'(transship_result_bytes_per_second{{{RUN}, statistic="high"}} - on (run, system, factors) '
+                f'transship_result_bytes_per_second{{{RUN}, statistic="low"}}) / on (run, system, factors) '
+                f'(transship_result_bytes_per_second{{{RUN}, statistic="median"}} > 0)',
                 "{{system}}, {{factors}}",
             ),
         ),
         rows(
             "Results",
             "Medians of the valid trials.",
-            Query(_last("transship_result_bits_per_second", ', statistic="median"')),
+            Query("8 * " + _last("transship_result_bytes_per_second", ', statistic="median"')),
             {"system": "system", "factors": "factors", "Value": "median"},
             "bps",
         ),

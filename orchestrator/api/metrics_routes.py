@@ -5,14 +5,16 @@ from aiohttp import web
 from agents.families import CONTENT_TYPE
 from orchestrator.api import models
 from orchestrator.metrics import render
-from orchestrator.services import COUNTS, LABS, MACHINE, STORE
+from orchestrator.services import COUNTS, LABS, MACHINE, RUNS, STORE
 
 
 async def get_metrics(request: web.Request) -> web.Response:
     """The metrics of the orchestrator itself: labs, runs, trials, requests, processes."""
     app = request.app
     states = [lab.state for lab in app[LABS].all()]
-    text = await render(app[COUNTS], states, await app[STORE].states(), app[MACHINE].describe())
+    run = app[RUNS].running
+    running = None if run is None else (run, app[RUNS].progress(run.id))
+    text = await render(app[COUNTS], states, await app[STORE].states(), app[MACHINE].describe(), running)
     return _page(text)
 
 

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 Report = Callable[[dict[str, Any]], None]
 """Told {"phase": "calibration" | "trials" | "result", "done", "total", "seconds_left", "trial": {...} |
 None}; with "happened" too, as the last time, when something did meanwhile. And of each trial that was done
-{"kept": {"system", "valid", "balanced"}}."""
+{"kept": {"system", "valid", "balanced", "factors": in words, "summary"}}."""
 Draw = Callable[[Result, Sequence[Outcome], str, str, Path], None]
 """Draws a result: with its outcomes, the experiment's title and source, into a file."""
 
@@ -182,7 +182,14 @@ class Journal(Generic[R]):
         line = stamped(trial) | {"factors": dict(trial.level())}
         append_line(self.directory / "trials.jsonl", line)
         balanced = not any(reason.startswith(BOOKS_DIFFER) for reason in trial.reasons)
-        self._report({"kept": {"system": trial.system, "valid": trial.valid, "balanced": balanced}})
+        self._report(
+            {
+                "kept": {
+                    **{"system": trial.system, "valid": trial.valid, "balanced": balanced},
+                    **{"factors": told(trial.level()), "summary": trial.summary()},
+                }
+            }
+        )
         if not trial.failed:
             self.trials.append(trial)
             if not trial.valid:

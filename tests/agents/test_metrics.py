@@ -24,7 +24,7 @@ SAID: dict[str, Any] = {
             "system": "shipping",
             "counters": {"datagrams_in": 2**63, "bytes_out": 1, "drop_queue": 3, "wakeups": 9},
         },
-        {"workload": "relay", "system": "copy", "counters": {"operations_in": 5}},
+        {"workload": "relay", "system": "copy", "counters": {"operations_in": 5, "allocated_pool": 4}},
         {
             "workload": "sink",
             "system": "linux",
@@ -82,7 +82,7 @@ def test_values() -> None:
     assert b'transship_cpu_seconds_total{lab="lab",host="middle",group="io"} 1.5\n' in text
     assert b'transship_reclaimed_containers_total{lab="lab",host="middle"} 8\n' in text
     assert found["transship_datagrams_total"][0].value == 2.0**63
-    assert b'transship_network_rate_bits_per_second{lab="lab",network="ring-a"} 100000000.0\n' in text
+    assert b'transship_network_rate_bytes_per_second{lab="lab",network="ring-a"} 12500000.0\n' in text
     states = {
         (sample.labels["host"], sample.labels["state"])
         for sample in found["transship_host_agent_state"]
@@ -99,7 +99,7 @@ def test_a_cut_network_without_a_rate() -> None:
     ring = {**RING, "state": "cut", "rate_mbps": None}
     found = samples(render_lab("lab", {"hosts": {}, "networks": {"ring-a": ring}}))
     assert found["transship_network_up"][0].value == found["transship_link_up"][0].value == 0
-    assert "transship_network_rate_bits_per_second" not in found
+    assert "transship_network_rate_bytes_per_second" not in found
 
 
 def test_network_counters_have_the_kernels_names(tmp_path: Path) -> None:

@@ -116,10 +116,11 @@ class FakeEngine:
             await asyncio.sleep(0)
             with (directory / "trials.jsonl").open("a") as trials:
                 trials.write(json.dumps({"trial": done}) + "\n")
-            report({"kept": {"system": "linux", "valid": True, "balanced": True}})
-            report(
-                {"phase": "trials", "done": done, "total": 2, "seconds_left": 0.1, "trial": {"number": done}}
-            )
+            trial: Json = {"number": done, "system": "linux", "hogs": 0, "valid": True, "reasons": []}
+            trial |= {"throughput_mbps": 91.5 + done, "loss": 0.25}
+            kept = {"system": "linux", "valid": True, "balanced": True, "factors": "0 hogs", "summary": trial}
+            report({"kept": kept})
+            report({"phase": "trials", "done": done, "total": 2, "seconds_left": 0.1, "trial": trial})
         verdict = "invalid" if run.experiment == "invalid" else "reproduced"
         (directory / "result.json").write_text(json.dumps(result_of(run.experiment, verdict)))
         (directory / "figure.png").write_bytes(PNG)

@@ -2,8 +2,10 @@
 
 from typing import Any
 
-from agents.families import table
+from agents.families import Page, table
+from orchestrator import run_metrics
 from orchestrator.metrics import AGENT_PROCESS, FAMILIES, Counts
+from orchestrator.run_metrics import RunMetrics
 from orchestrator.store import Run
 from tests.agents.test_metrics import DOCUMENT, samples
 from tests.orchestrator.api import Api
@@ -69,7 +71,7 @@ async def test_trials_are_counted_with_few_labels(api: Api) -> None:
     def run(experiment: str, **options: Any) -> Run:
         return Run("20260101-000000-aaaaaa", experiment, options, None)
 
-    kept = {"system": "linux", "valid": True, "balanced": True}
+    kept = {"system": "linux", "valid": True, "balanced": True, "factors": "", "summary": {}}
     for _ in range(2):
         counts.trial(run("fddi"), kept)
     counts.trial(run("fddi"), {**kept, "valid": False, "balanced": False})
@@ -88,6 +90,46 @@ async def test_the_trials_of_a_run_are_counted(api: Api) -> None:
         **{("fddi", "linux", "valid"): 2, ("fddi", "linux", "invalid"): 0},
     }
     assert found["transship_books_unbalanced_total"] == {("fddi",): 0}
+
+
+async def test_a_run_says_how_far_it_is_and_then_what_it_found(api: Api) -> None:
+    run = (await api.send("POST", "/api/v1/runs", {"experiment": "endless"}, 202))["id"]
+    found = await api.until(lambda: scraped(api), lambda found: "transship_run_trials_done" in found)
+    assert list(found["transship_run_info"]) == [(run, "endless", f"endless-{run[-6:]}")]
+    assert found["transship_run_trials_done"] == {(run,): 0}
+    assert found["transship_run_trials_planned"] == {(run,): 2}
+    await api.send("DELETE", f"/api/v1/runs/{run}", status=202)
+    await api.ended(run)
+    run = (await api.run("fddi"))["id"]
+    found = await scraped(api)
+    assert not {name for name in found if name.startswith("transship_run_")}
+    case = (run, "fddi", "linux", "0 hogs")
+    values = found["transship_result_bytes_per_second"]
+    assert {labels[-1]: value for labels, value in values.items()} == {
+        **{"median": 93e6 / 8, "low": 92.5e6 / 8, "high": 93.5e6 / 8},
+    }
+    assert {labels[:-1] for labels in values} == {case}
+    assert (found["transship_result_trials"], found["transship_result_loss_ratio"]) == (
+        {case: 2},
+        {case: 0.25},
+    )
+
+
+def test_what_a_run_says_ends_with_the_first_trial_of_the_next_and_invalid_trials_say_nothing() -> None:
+    results = RunMetrics()
+    kept = {"system": "shipping", "valid": True, "factors": "map none", "summary": {"value": 2.0}}
+
+    def said() -> dict[tuple[str, ...], float]:
+        page = Page(run_metrics.FAMILIES)
+        results.add(page)
+        found = samples(page.text()).get("transship_result_bytes_per_second", [])
+        return {(one.labels["run"], one.labels["statistic"]): one.value for one in found}
+
+    results.trial(Run("first", "ipc", {}, None), "ipc", kept)
+    results.trial(Run("first", "ipc", {}, None), "ipc", {**kept, "valid": False, "summary": {"value": 9.0}})
+    assert said() == {("first", name): 2e6 for name in ("median", "low", "high")}
+    results.trial(Run("second", "ipc", {}, None), "ipc", {**kept, "valid": False})
+    assert said() == {}
 
 
 def test_metrics_have_base_units_and_counters_are_called_so() -> None:
