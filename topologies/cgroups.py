@@ -166,6 +166,8 @@ class HostCgroup:
         self.layout = layout or _layout_here()
         self.files = files or CgroupFiles()
         self.path = path
+        # Kept, because making a path takes longer than to read what is there.
+        self._usage: dict[str, tuple[Path, Path]] = {}
 
     def create(self, cpus: Sequence[int] | None = None) -> None:
         """Make the host's groups, on `cpus` when given; the lab's group must exist."""
@@ -248,9 +250,12 @@ class HostCgroup:
             return self.cpu_usec("work") - self.cpu_usec("io")
         if self.layout.version == 2:
             return self._stat(group)["usage_usec"]
-        directory = self._group("cpuacct", group)
+        if group not in self._usage:
+            directory = self._group("cpuacct", group)
+            self._usage[group] = directory, directory / "cpuacct.usage"
+        directory, file = self._usage[group]
         with _explained(directory):
-            return int(self.files.read(directory / "cpuacct.usage")) // 1000
+            return int(self.files.read(file)) // 1000
 
     def throttled(self) -> dict[str, int]:
         """How the budget bit: nr_periods, nr_throttled, throttled_usec."""
