@@ -74,22 +74,30 @@ async function send(method, path, body) {
   return { status: answer.status, value: content.trim() ? JSON.parse(content) : null };
 }
 
-/** Server-sent events, found in text as it comes. */
+/** Server-sent events, found in text as it comes: a sample of a large lab comes in many pieces. */
 function reader(tell) {
-  let rest = '', kind = '', data = [], id = null;
-  return (piece) => {
-    const lines = (rest + piece).split('\n');
-    rest = lines.pop();
-    for (const line of lines) {
-      const [, name, value] = /^([^:]*):? ?(.*?)\r?$/.exec(line);
-      if (name === 'event') kind = value;
-      else if (name === 'data') data.push(value);
-      else if (name === 'id') id = value;
-      else if (name === '' && line.trim() === '') {
-        if (kind && data.length) tell(kind, JSON.parse(data.join('\n')), id);
-        kind = ''; data = []; id = null;
-      }
+  let pieces = [], kind = '', data = [], id = null;
+  function take(line) {
+    const colon = line.indexOf(':');
+    const name = colon < 0 ? line : line.slice(0, colon);
+    const value = line.slice(colon + (line[colon + 1] === ' ' ? 2 : 1));
+    if (name === 'event') kind = value;
+    else if (name === 'data') data.push(value);
+    else if (name === 'id') id = value;
+    else if (line === '') {
+      if (kind && data.length) tell(kind, JSON.parse(data.join('\n')), id);
+      kind = ''; data = []; id = null;
     }
+  }
+  return (piece) => {
+    let from = 0;
+    for (let end = piece.indexOf('\n'); end >= 0; end = piece.indexOf('\n', from)) {
+      pieces.push(piece.slice(from, end));
+      take(pieces.join(''));
+      pieces = [];
+      from = end + 1;
+    }
+    if (from < piece.length) pieces.push(piece.slice(from));
   };
 }
 

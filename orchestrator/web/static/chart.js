@@ -46,7 +46,9 @@ export function chartIn(place, { title, unit, least, most = Infinity, lines = 6,
   function choice(group, chosen) {
     const mine = (series) => chosen !== null && (series.key.split(':')[1] === chosen.slice(2) && (series.key[0] === 'n') === (chosen[0] === 'n'));
     const rank = (series) => (mine(series) ? 0 : series.kind === 'workload' ? 1 : 2);
-    return [...group.values()].sort((a, b) => rank(a) - rank(b) || a.label.localeCompare(b.label)).slice(0, lines);
+    const found = [[], [], []];
+    for (const series of group.values()) found[rank(series)].push(series);
+    return found.flat().slice(0, lines).sort((a, b) => rank(a) - rank(b) || (a.label < b.label ? -1 : 1));
   }
 
   function tint(key) {

@@ -17,14 +17,15 @@ const STEPS = [
 ];
 
 /** Hosts and the networks between them from one end to the other, or null where datagrams have no such way. */
-export function wayThrough(lab, sample) {
+export function wayThrough(sample) {
+  if (Object.keys(sample.hosts).length > FAR) return null;
   const ways = spines(graphOf(sample, []));
   const way = ways.length === 1 ? ways[0] : [];
   const hosts = way.filter((node) => node[0] === 'h').map((node) => node.slice(2));
   const networks = way.filter((node) => node[0] === 'n').map((node) => node.slice(2));
   const alternate = way.every((node, index) => (node[0] === 'h') === (index % 2 === 0));
   const whole = Object.keys(sample.hosts).length === hosts.length;
-  return alternate && whole && hosts.length >= 2 && hosts.length <= FAR ? { hosts, networks } : null;
+  return alternate && whole && hosts.length >= 2 ? { hosts, networks } : null;
 }
 
 /** Starts a sink at the far end, forwarders of `system` on the way, and a source at the near end, in this order. */
@@ -91,7 +92,7 @@ export function demoIn(place, open) {
       current = lab;
       const idle = sample !== null && Object.values(sample.hosts).every(({ workloads }) => !workloads.some(({ state }) => state === 'running'));
       const traffic = sample !== null && !idle;
-      way = idle && lab.state === 'ready' && lab.run === null ? wayThrough(lab, sample) : null;
+      way = idle && lab.state === 'ready' && lab.run === null ? wayThrough(sample) : null;
       show(along, way !== null);
       if (way) text(along, `Start in ${lab.name}`);
       const there = store.labs.has(NAME);

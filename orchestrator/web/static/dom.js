@@ -19,16 +19,22 @@ export const h = (tag, attributes, ...children) => fill(document.createElement(t
 /** An SVG element. */
 export const s = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 
-/** Sets a node's text if it is another. */
+const TEXT = Symbol('text'), SET = Symbol('attributes'); // as last written: to ask an element costs more than to remember
+
+/** Sets a node's text if it is another than this function wrote last. */
 export function text(node, value) {
-  if (node.textContent !== value) node.textContent = value;
+  if (node[TEXT] === value) return;
+  node[TEXT] = value;
+  node.textContent = value;
 }
 
-/** Sets an attribute if it is another; null takes it away. */
+/** Sets an attribute if it is another than this function wrote last; null takes it away. */
 export function attr(node, name, value) {
-  if (value === null || value === false) {
-    if (node.hasAttribute(name)) node.removeAttribute(name);
-  } else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
+  const set = node[SET] ??= {};
+  if (set[name] === value) return;
+  set[name] = value;
+  if (value === null || value === false) node.removeAttribute(name);
+  else node.setAttribute(name, value);
 }
 
 /** Shows or hides an element. */

@@ -8,6 +8,8 @@ import { moved } from './live.js';
 
 const RING = 50; // radius, full size
 const BUS = 84; // height
+const SELDOM = 8; // samples from one look at the shape of a lab to the next
+const NO_LINK = { state: 'running', mbps_to: null, mbps_from: null };
 const QUIET = ['running', 'idle'];
 const busy = { owned: 1, sending: 1, withheld: 1 };
 
@@ -215,7 +217,7 @@ export function told(node, sample) {
 
 /** The map in `place`. `choose` hears which node (`h:middle`, `n:ring-a`) was picked. */
 export function mapIn(place, choose) {
-  let shape = '', parts = new Map(), links = [], order = [], chosen = null, newest = null, lab = null;
+  let shape = '', turn = 0, parts = new Map(), links = [], order = [], chosen = null, newest = null, lab = null;
 
   function build(sample) {
     const trunks = (lab.topology.links ?? []).map(({ ends }) => ends).filter((ends) => ends.every((end) => end in sample.networks && !(end in sample.hosts)));
@@ -294,9 +296,11 @@ export function mapIn(place, choose) {
   const api = {
     /** Shows a sample of a lab (its view from REST, with `cpus` of the machine). */
     update(view, sample) {
+      const look = view !== lab || turn % SELDOM === 0 || !shape;
+      turn += 1;
       lab = view;
       newest = sample;
-      const key = [place.clientWidth, view.name, Object.keys(sample.hosts), Object.entries(sample.networks).map(([name, { medium, links: ends }]) => [name, medium, Object.keys(ends)])].join();
+      const key = !look ? shape : [place.clientWidth, view.name, Object.keys(sample.hosts), Object.entries(sample.networks).map(([name, { medium, links: ends }]) => [name, medium, Object.keys(ends)])].join();
       if (key !== shape) {
         shape = key;
         build(sample);
@@ -304,12 +308,16 @@ export function mapIn(place, choose) {
       for (const [node, part] of parts) {
         const name = node.slice(2), host = node[0] === 'h';
         const found = host ? sample.hosts[name] : sample.networks[name];
+        if (!found) { // the lab is another now
+          shape = '';
+          return;
+        }
         part.update(found);
         const state = found.state === 'cut' || found.state === 'failed' ? 'bad-state' : found.state === 'stopped' ? 'off' : '';
         const trouble = sum(found.drops_per_s) > 0 ? 'dropping' : '';
         attr(part.group, 'class', ['node', state, trouble, node === chosen ? 'chosen' : ''].filter(Boolean).join(' '));
       }
-      for (const [network, host, made] of links) made.update(sample.networks[network].links[host] ?? {});
+      for (const [network, host, made] of links) made.update(sample.networks[network].links[host] ?? NO_LINK);
       const focused = document.activeElement?.dataset?.node;
       for (const node of new Set([chosen, focused])) if (node) tell(node);
     },
