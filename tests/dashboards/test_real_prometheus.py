@@ -137,6 +137,22 @@ def data(watched: Watched, panel: Panel, expr: str) -> bool:
     return any(value not in ("NaN", "+Inf", "-Inf") for value in found)
 
 
+def test_results_are_by_system_and_load(watched: Watched) -> None:
+    metric = f'transship_result_trials{{run="{watched.run}"}}'
+    found = [one["metric"] for one in watched.prometheus.now(f"last_over_time({metric}[10m])")]
+    assert {(one["system"], one["factors"]) for one in found} == {
+        (system, f"{hogs} hogs") for system in ("linux", "shipping") for hogs in (0, 1)
+    }
+
+
+def test_nothing_alarms_while_all_is_well(watched: Watched) -> None:
+    series = watched.prometheus.over('ALERTS{alertstate="firing"}', watched.begin, watched.end)
+    # A trial can be INVALID because this machine was busy.
+    assert {one["metric"]["alertname"] for one in series} - {"TransshipTrialInvalid"} == {
+        "TransshipHostAgentSilent"
+    }
+
+
 def test_every_variable_has_choices(watched: Watched) -> None:
     window = {"start": watched.begin, "end": watched.end}
     for text in documents().values():

@@ -6,6 +6,7 @@ No Grafana can be had where these tests run: what stands in for it has its annot
 
 import asyncio
 import logging
+import signal
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -24,7 +26,7 @@ from orchestrator.annotations import LONGEST, TAG, Annotation, Annotations
 from orchestrator.events import Event, EventBus
 from orchestrator.grafana import WAITING, Annotator, Grafana, Refused, grafana_at, writer
 from tests.orchestrator.conftest import served
-from tests.orchestrator.processes import cli
+from tests.orchestrator.processes import FAKE_SERVER, address_of, cli, started, until_ended
 from tests.support import eventually, wait_until
 
 TOKEN = "glsa_0123456789abcdef0123456789abcdef"
@@ -286,6 +288,26 @@ def test_the_token_is_read_from_a_private_file(tmp_path: Path) -> None:
     file.chmod(0o600)
     found = grafana_at("http://g:3000/", file)
     assert (found.url, found.token, TOKEN in repr(found)) == ("http://g:3000", TOKEN, False)
+
+
+async def test_the_server_tells_the_grafana_that_it_is_given(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.touch(0o600)
+    file.write_text(TOKEN)
+    async with stand_in() as (grafana, place):
+        options = ("--grafana", place.url, "--grafana-token-file", str(file))
+        command = (*FAKE_SERVER, "--listen", "127.0.0.1:0", "--state", str(tmp_path / "state"), *options)
+        with started(*command) as server:
+            address = await asyncio.to_thread(address_of, server)
+            async with aiohttp.ClientSession() as client:
+                lab = {"name": "rings", "topology": "two-fddi"}
+                async with client.post(f"{address}/api/v1/labs", json=lab) as answer:
+                    assert answer.status == 202
+            await eventually(lambda: "lab rings is ready" in grafana.texts(), "the lab to be told")
+            server.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(until_ended, server) == 0
+        # Also what happens at the very end is told.
+        assert "lab rings is destroyed" in grafana.texts()
 
 
 def test_up_takes_it_from_options_or_the_environment(tmp_path: Path) -> None:
