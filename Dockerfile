@@ -10,7 +10,7 @@ RUN --mount=type=bind,target=/context \
     && cd /opt/transship \
     && TMPDIR=/tmp ./transship --help >/dev/null \
     && .venv/bin/python -m pip uninstall --yes --quiet playwright mypy ruff \
-    && .venv/bin/python -m compileall -q agents orchestrator topologies benchmarks \
+    && .venv/bin/python -m compileall -q agents benchmarks dashboards orchestrator topologies \
     && apt-get clean && rm -rf /var/lib/apt/lists/* /root/.cache
 
 STOPSIGNAL SIGTERM

@@ -36,7 +36,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Grafana:
-    """Where annotations go, and the token of a service account that may write them."""
+    """Where annotations go, and the token of a service account that may write them, or `user:password`."""
 
     url: str
     token: str | None = field(default=None, repr=False)
@@ -64,7 +64,9 @@ def writer(grafana: Grafana) -> Write:
 
     # It wants paths to end in a slash.
     path = "" if urlsplit(grafana.url).path == "" else "/"
-    api = GrafanaApi.from_url(grafana.url + path, credential=grafana.token, timeout=ANSWER_S)
+    user, colon, password = (grafana.token or "").partition(":")
+    credential = (user, password) if colon else grafana.token
+    api = GrafanaApi.from_url(grafana.url + path, credential=credential, timeout=ANSWER_S)
     api.client.s.max_redirects = 0  # the token is for nobody else
 
     def write(one: Annotation) -> None:

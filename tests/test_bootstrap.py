@@ -26,7 +26,7 @@ CLI = """
 import json, os, sys
 import bootstrap_probe
 print(json.dumps({"arguments": sys.argv[1:], "cwd": os.getcwd(), "file": __file__, "prefix": sys.prefix,
-                  "base": sys.base_prefix, "probe": bootstrap_probe.VERSION}))
+                  "base": sys.base_prefix, "probe": bootstrap_probe.VERSION, "path": os.environ["PATH"]}))
 """
 # Stands for the C library's build: one line per call.
 BUILD = """
@@ -322,6 +322,75 @@ def test_missing_debian_packages_are_installed(clone: Clone, path: Path) -> None
     assert update == "update", "the package lists are fetched only when they are needed"
     assert install == again
     assert install.endswith("--no-install-recommends install gcc")
+
+
+# apt-get for the verb `test`: the machine's mirror has one package, and answers once `reached` is there.
+APT_GET = """
+here=$(dirname "$0")
+echo "$@" >> "$here/calls"
+case "$*" in
+*indextargets*) echo "Debian http://mirror.invalid/debian Packages" ;;
+*" -s "* | "-s "*) echo "Inst runc (1.1)" ;;
+*) [ -e "$here/reached" ] || { echo "Could not resolve the mirror"; exit 100; } ;;
+esac
+case "$*" in *download*) cp "$here/probe.deb" . ;; esac
+"""
+IPTABLES = '#!/bin/sh\necho "$XTABLES_LIBDIR"\n'
+
+
+@pytest.fixture
+def mirror(ready: Clone, path: Path, tmp_path: Path) -> dict[str, Any]:
+    """Options of a call on a machine that lacks what tests need, with that mirror and an empty cache."""
+    stand_in(path, "apt-get", APT_GET)
+    stand_in(path, "dpkg-query", DPKG_QUERY)
+    (path / "gcc").touch()
+    for program, text in (("dockerd", "#!/bin/sh\n"), ("iptables-nft", IPTABLES)):
+        file = tmp_path / "probe/usr/sbin" / program
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(0o755)
+    (tmp_path / "probe/usr/lib/x86_64-linux-gnu").mkdir(parents=True)
+    (tmp_path / "probe/DEBIAN").mkdir()
+    about = {"Package": "probe", "Version": "1", "Architecture": "all", "Maintainer": "-", "Description": "-"}
+    control = "".join(f"{name}: {value}\n" for name, value in about.items())
+    (tmp_path / "probe/DEBIAN/control").write_text(control)
+    built = ["dpkg-deb", "--build", "--root-owner-group", str(tmp_path / "probe"), str(path / "probe.deb")]
+    subprocess.run(built, check=True, stdout=subprocess.DEVNULL)
+    return {"path": path, "environment": {"TRANSSHIP_CACHE": str(tmp_path / "cache")}}
+
+
+@pytest.mark.root
+def test_what_only_tests_need_is_got_for_the_verb_test_and_unpacked_beside_the_machine(
+    ready: Clone, path: Path, mirror: dict[str, Any]
+) -> None:
+    (path / "reached").touch()
+    ready.answer("inspect", **mirror)
+    assert not (path / "calls").exists(), "other verbs do without"
+
+    answer = ready.answer("test", "-x", **mirror)
+    assert answer["arguments"] == ["test", "-x"]
+    cache = Path(mirror["environment"]["TRANSSHIP_CACHE"])
+    dockerd, iptables = (shutil.which(name, path=answer["path"]) for name in ("dockerd", "iptables"))
+    assert dockerd is not None and Path(dockerd).is_relative_to(cache)
+    assert iptables is not None and "/usr/lib/" in subprocess.check_output([iptables], text=True)
+    calls = (path / "calls").read_text()
+    assert re.search(r"install chromium debootstrap$", calls, re.MULTILINE)
+    newer = re.search(r"Dir::Etc::SourceList=(\S+) .* download (.*)$", calls, re.MULTILINE)
+    assert newer is not None and newer[2] == "containerd docker.io docker-cli docker-compose"
+    assert not Path(newer[1]).exists() and [one.name for one in cache.iterdir()] == ["programs-1"]
+
+
+@pytest.mark.root
+def test_without_a_network_the_tests_begin_all_the_same(
+    ready: Clone, path: Path, mirror: dict[str, Any]
+) -> None:
+    code, out, err = ready.call("test", **mirror)
+    assert code == 0 and json.loads(out)["arguments"] == ["test"]
+    assert err.count("going on without them: tests that need them are skipped") == 2
+    assert "the network cannot be reached" in err
+    assert list(Path(mirror["environment"]["TRANSSHIP_CACHE"]).iterdir()) == []
+    for log in re.findall(r"its output is in (\S+)", err):
+        assert "Could not resolve" in Path(log).read_text()
 
 
 @pytest.fixture

@@ -105,10 +105,7 @@ def test_the_image_is_made_of_no_secret_and_nothing_of_this_machine() -> None:
 
 def test_compose_itself_reads_it() -> None:
     compose = shutil.which("docker-compose")
-    if (
-        compose is None
-        or "v2" not in subprocess.run([compose, "version"], capture_output=True, text=True).stdout
-    ):
+    if compose is None or " 1." in subprocess.check_output([compose, "--version"], text=True):
         pytest.skip("there is no docker-compose 2 on PATH (./transship test gets it, as root)")
     ran = subprocess.run(
         [compose, "--env-file", os.devnull, "config", "--format", "json"],

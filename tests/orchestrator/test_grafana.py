@@ -10,13 +10,14 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
+from aiohttp import encode_basic_auth, web
 from aiohttp.test_utils import TestServer
 
 from dashboards.grafana.layout import COLOURS
@@ -30,6 +31,7 @@ from tests.orchestrator.processes import FAKE_SERVER, address_of, cli, started, 
 from tests.support import eventually, wait_until
 
 TOKEN = "glsa_0123456789abcdef0123456789abcdef"
+USER = ("admin", "0123456789abcdef0123456789abcdef")
 TRIAL = {
     "number": 4,
     "system": "shipping",
@@ -53,7 +55,7 @@ class StandIn:
         if self.status is not None:
             self.refused += 1
             raise web.HTTPFound("/elsewhere") if self.status == 302 else _error(self.status)
-        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+        if request.headers.get("Authorization") not in (f"Bearer {TOKEN}", encode_basic_auth(*USER)):
             raise _error(401)
         self.taken.append(await request.json())
         return web.json_response({"message": "Annotation added", "id": len(self.taken)})
@@ -197,6 +199,13 @@ async def test_a_run_and_a_fault_are_in_grafana(tmp_path: Path) -> None:
         begun = next(one for one in grafana.taken if one["text"] == f"run {run['id']} begins")
         assert begun["time"] == stretch["time"] <= stretch["timeEnd"]
         assert stretch["tags"] == [TAG, "run", f"run:{run['id']}"]
+
+
+async def test_a_user_may_write_as_well() -> None:
+    async with stand_in() as (grafana, place):
+        write = await asyncio.to_thread(writer, replace(place, token=":".join(USER)))
+        await asyncio.to_thread(write, Annotation("by a user", (TAG,), 100.0))
+        assert grafana.texts() == ["by a user"]
 
 
 @pytest.mark.parametrize("status", [503, 401, 302])
