@@ -157,7 +157,7 @@ class Panel {
     this.size = choice('Frames', SIZES.map((size) => [size, `${size.replace('x', ' x ')}, 8 bits`]));
     this.relays = choice('Relays', Array.from({ length: RELAYS + 1 }, (_, count) => [String(count), String(count)]));
     this.pace = choice('Rate', RATES);
-    this.button = make('button', { type: 'button', class: 'primary', 'aria-disabled': 'true', onclick: () => this.work() }, START);
+    this.button = make('button', { type: 'button', class: 'primary', 'aria-disabled': 'false', onclick: () => this.work() }, START);
     this.holdButton = make('button', { type: 'button', hidden: true, 'aria-pressed': 'false', onclick: () => this.hold() }, 'Hold the pictures');
     this.said = make('p', { class: 'video-said', role: 'status' });
     this.places = make('div', { class: 'video-places' });
@@ -210,7 +210,6 @@ class Panel {
     if (this.over) return;
     this.settle(found, new Set(asked));
     this.button.textContent = this.ours.size ? STOP : START;
-    if (!this.busy) this.button.setAttribute('aria-disabled', 'false');
     await this.count();
   }
 
@@ -297,16 +296,15 @@ class Panel {
   /** What the button does: once at a time, and what goes wrong is said. It keeps the focus. */
   async work() {
     if (this.button.getAttribute('aria-disabled') === 'true') return;
-    this.busy = true;
     this.button.setAttribute('aria-disabled', 'true');
     this.say('');
     try {
+      if (this.looks === 0) await this.look();
       await (this.ours.size ? this.stop() : this.start());
       await this.look();
     } catch (error) {
       this.say(error.message);
     } finally {
-      this.busy = false;
       this.button.setAttribute('aria-disabled', 'false');
     }
   }
