@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks._plan import Report, told
+from benchmarks._plan import Plan, Report, planned, told
 from benchmarks._rows import SEED, ratio, row
 from benchmarks.watching.usage import Usage
 from orchestrator.cli.private import PrivateServer, private_server
@@ -25,10 +25,9 @@ from orchestrator.client import AsyncClient
 from topologies.mininet_adapter import load_topo
 
 SYSTEMS = HOST_BY_HOST, AT_ONCE = ("host by host", "lab at once")
-SIZES, QUICK_SIZES = (10, 100, 1000), (10, 50)
-TRIALS, QUICK_TRIALS = 7, 3
-TRIAL_S = 0.5
-"""A trial is as many scrapes as take so long, at least one."""
+FULL: Plan = (7, (10, 100, 1000), 0.5)
+QUICK: Plan = (3, (10, 50), 0.5)
+"""Trials, hosts, and seconds of a trial: as many scrapes as take so long, at least one."""
 CONNECTIONS = 4
 RATE_MBPS = 10
 LAB = "scraped"
@@ -43,12 +42,10 @@ Values = dict[tuple[str, str, int], dict[int, float]]
 
 def main(options: dict[str, Any], report: Report) -> dict[str, Any]:
     """Run the benchmark as the command line asks for it: `quick`, `trials`."""
-    quick = bool(options.get("quick"))
-    trials = options.get("trials") or (QUICK_TRIALS if quick else TRIALS)
-    return run(trials, QUICK_SIZES if quick else SIZES, report)
+    return run(*planned(options, FULL, QUICK), report)
 
 
-def run(trials: int, sizes: Sequence[int], report: Report) -> dict[str, Any]:
+def run(trials: int, sizes: Sequence[int], seconds: float, report: Report) -> dict[str, Any]:
     """Measure every size and return the result in the shape of `reproduce --format json`.
 
     Raises:
@@ -63,7 +60,7 @@ def run(trials: int, sizes: Sequence[int], report: Report) -> dict[str, Any]:
     try:
         with private_server(state) as private:
             for size in told(sizes, "scrape", lambda hosts: f"{hosts} hosts", report):
-                asyncio.run(_measure(private, size, trials, values, problems))
+                asyncio.run(_measure(private, size, (trials, seconds), values, problems))
     finally:
         shutil.rmtree(state)
     places = [(measure, size) for measure in (TIME, CPU) for size in sizes]
@@ -99,9 +96,10 @@ def run(trials: int, sizes: Sequence[int], report: Report) -> dict[str, Any]:
 
 
 async def _measure(
-    private: PrivateServer, size: int, trials: int, values: Values, problems: list[str]
+    private: PrivateServer, size: int, plan: tuple[int, float], values: Values, problems: list[str]
 ) -> None:
     """All trials with a lab of this size, which is there for them alone."""
+    trials, seconds = plan
     async with AsyncClient(f"unix:{private.socket}") as client:
         topology = load_topo(f"linear,{size},bw={RATE_MBPS}").model_dump(mode="json")
         hosts = (await client.deploy(LAB, topology)).hosts
@@ -111,7 +109,7 @@ async def _measure(
             for system in SYSTEMS:
                 found, count, before = 0, 0, [Usage.of(pid) for pid in pids]
                 began = time.perf_counter()
-                while (took := time.perf_counter() - began) < TRIAL_S:
+                while (took := time.perf_counter() - began) < seconds:
                     found = await (_each(client, hosts) if system == HOST_BY_HOST else _all(client))
                     count += 1
                 used = sum(Usage.of(pid).cpu_s - had.cpu_s for pid, had in zip(pids, before, strict=True))

@@ -11,10 +11,9 @@ from benchmarks import scrape
 
 
 @pytest.mark.root
-def test_every_host_is_read_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scrape, "TRIAL_S", 0.01)
+def test_every_host_is_read_both_ways() -> None:
     events: list[dict[str, Any]] = []
-    result = scrape.run(1, (2, 3), events.append)
+    result = scrape.run(1, (2, 3), 0.01, events.append)
     rows = {(row["system"], *row["factors"].values()): row for row in result["rows"]}
     for system in scrape.SYSTEMS:
         for size in (2, 3):
@@ -26,8 +25,7 @@ def test_every_host_is_read_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.root
 def test_a_scrape_without_every_host_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scrape, "TRIAL_S", 0.01)
     monkeypatch.setattr(scrape, "GROUPS", 4)
-    result = scrape.run(1, (2,), lambda event: None)
+    result = scrape.run(1, (2,), 0.01, lambda event: None)
     assert {row["invalid_trials"] for row in result["rows"]} == {1}
     assert "lab at once, 2 hosts, trial 1: 6 samples, not 8" in result["environment"]["notes"]

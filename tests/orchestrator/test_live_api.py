@@ -171,22 +171,36 @@ async def test_a_look_that_fails_is_left_out(api: Api, monkeypatch: pytest.Monke
     assert failed.is_set()
 
 
-async def test_a_slow_reader_gets_the_newest_and_one_that_stalls_is_given_up(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await api.lab("one")
+@pytest.fixture
+def large(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples that do not fit into the buffers between the two sides, but for one or two."""
     look = api.machine.look
 
-    async def large(lab: str) -> Any:
+    async def padded(lab: str) -> Any:
         found = await look(lab)
         found["hosts"].update({f"{number:1000}": found["hosts"]["sink"] for number in range(4_000)})
         return found
 
-    monkeypatch.setattr(api.machine, "look", large)
+    monkeypatch.setattr(api.machine, "look", padded)
+
+
+@pytest.mark.usefixtures("large")
+async def test_a_slow_reader_gets_the_newest(api: Api) -> None:
+    await api.lab("one")
+    async with following(api) as follower:
+        # It reads nothing meanwhile.
+        await eventually(lambda: api.machine.looks["one"] >= 8, "samples to be taken")
+        before = (await follower.sample())["at"]
+        while (at := (await follower.sample())["at"]) - before == 0.5:
+            before = at
+        assert at - before > 0.5
+
+
+@pytest.mark.usefixtures("large")
+async def test_a_reader_that_stalls_is_given_up(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    await api.lab("one")
     monkeypatch.setattr(live_routes, "STALLED_S", 0.2)
     async with following(api) as follower:
-        # It reads nothing, and what is sent does not fit into the buffers between the two.
-        await eventually(lambda: api.machine.looks["one"] >= 3, "samples to be taken")
         await eventually(
             lambda: not any(task.get_name() == "samples of one" for task in asyncio.all_tasks()),
             "the reader to be given up",
