@@ -17,7 +17,7 @@ export class Refused extends Error {
 }
 
 /** Nobody answers. */
-export class Gone extends Error {}
+class Gone extends Error {}
 
 /** Whether the server wants a token, as far as is known. */
 export const secured = () => token !== null;

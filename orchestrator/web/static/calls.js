@@ -14,7 +14,7 @@ function python(value) {
   return JSON.stringify(value);
 }
 
-/** A call of the Python client's method. Names that are no names of Python go as `**{...}`: never so here. */
+/** A call of the Python client's method. */
 function client(method, given, named = {}) {
   const words = Object.entries(named).map(([name, value]) => `${name}=${python(value)}`);
   return `client.${method}(${[...given.map(python), ...words].join(', ')})`;
@@ -40,8 +40,6 @@ export const calls = {
     call('POST', `${host(lab, where)}/${verb}`, undefined, client(`${verb}_host`, [lab, where])),
   wire: (lab, name, verb) => // cut, heal
     call('POST', `${network(lab, name)}/${verb}`, undefined, client(`${verb}_network`, [lab, name])),
-  setNetwork: (lab, name, rate, impairments) =>
-    call('PUT', network(lab, name), { rate_mbps: rate, ...impairments }, client('set_network', [lab, name, rate], impairments)),
   run: (experiment, choices) => call('POST', '/runs', { experiment, ...choices }, client('create_run', [experiment], choices)),
   cancel: (run) => call('DELETE', `/runs/${run}`, undefined, client('cancel_run', [run])),
   pause: (run) => call('POST', `/runs/${run}/pause`, undefined, client('pause_run', [run])),

@@ -1,6 +1,6 @@
 // Numbers over the last minute, drawn on a canvas when a sample comes; the same numbers as a table beneath.
 
-import { attr, h, show, text } from './dom.js';
+import { attr, h, text } from './dom.js';
 import { number } from './format.js';
 import { SPAN_S } from './live.js';
 
@@ -193,6 +193,5 @@ export function chartIn(place, { title, unit, least, most = Infinity, lines = 6,
   table.addEventListener('toggle', () => drawn && api.draw(...drawn));
   theme.addEventListener('change', () => drawn && api.draw(...drawn));
   new ResizeObserver(() => drawn && api.draw(...drawn)).observe(canvas);
-  show(table, true);
   return api;
 }

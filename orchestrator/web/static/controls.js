@@ -10,6 +10,7 @@ import { store } from './store.js';
 const REST_MS = 250; // a slider that has rested for so long is meant
 const FEW = 6; // networks that have a row each; of more, the chosen one
 const MANY = 8; // workloads that have a row each; of more, those of the chosen host
+const DATAGRAMS = ['source', 'forwarder', 'sink']; // what is on local channels has its neighbours' system
 const HEADERS = 28; // bytes of IP and UDP
 
 /** A slider and a field for one number; `send` gets what was chosen once it rests. */
@@ -48,9 +49,8 @@ function slider(name, { min, max, step, unit, most = max }, send) {
   };
 }
 
-/** What starts a workload again as it was, found from its view and its host's interfaces. */
-export function asStarted({ workload, params }, interfaces) {
-  if (!['source', 'forwarder', 'sink'].includes(workload)) return { workload, params };
+/** What starts a workload of datagrams again as it was, found from its view and its host's interfaces. */
+function asStarted({ workload, params }, interfaces) {
   const { local, remote, out_local: out, rate_mbps: rate, size, warmup_s: warmup, flow, duration_s: seconds, ...rest } = params;
   const [address, port] = (local ?? '').split(':');
   const asked = { workload };
@@ -71,12 +71,14 @@ export function asStarted({ workload, params }, interfaces) {
 class Row {
   constructor(lab, host, one, lookAgain) {
     Object.assign(this, { lab, host, id: one.id, workload: one.workload, lookAgain });
-    this.system = h('select', { 'aria-label': `I/O system of the ${one.workload} on ${host}` });
+    const changes = DATAGRAMS.includes(one.workload);
+    this.system = h('select', { 'aria-label': `I/O system of the ${one.workload} on ${host}`, hidden: !changes });
+    const fixed = changes ? null : h('span', { class: 'muted' }, one.system);
     this.stop = h('button', { type: 'button', class: 'small', 'aria-label': `Stop the ${one.workload} on ${host}` }, 'Stop');
     this.rate = this.size = null;
     const where = one.workload === host ? '' : ` on ${host}`;
     this.node = h('div', { class: 'workload', 'data-workload': `${host}:${one.workload}` },
-      h('div', { class: 'row' }, h('span', { class: 'grow' }, h('b', {}, one.workload), where), this.system, this.stop));
+      h('div', { class: 'row' }, h('span', { class: 'grow' }, h('b', {}, one.workload), where), this.system, fixed, this.stop));
     this.system.addEventListener('change', clicked(() => this.restart(this.system.value)));
     this.stop.addEventListener('click', clicked(async () => { await act(calls.stop(lab, host, this.id)); lookAgain(); }));
   }

@@ -17,7 +17,7 @@ const STEPS = [
 ];
 
 /** Hosts and the networks between them from one end to the other, or null where datagrams have no such way. */
-export function wayThrough(sample) {
+function wayThrough(sample) {
   if (Object.keys(sample.hosts).length > FAR) return null;
   const ways = spines(graphOf(sample, []));
   const way = ways.length === 1 ? ways[0] : [];
@@ -96,11 +96,12 @@ export function demoIn(place, open) {
       show(along, way !== null);
       if (way) text(along, `Start in ${lab.name}`);
       const there = store.labs.has(NAME);
-      show(start, !there);
+      const free = !there && !(lab?.run); // beside a measurement nothing is started
+      show(start, free);
       show(list, traffic && lab.name === NAME);
-      show(intro, !there);
-      show(place, !there || way !== null || traffic && lab.name === NAME);
-      show(system.parentElement, !there || way !== null);
+      show(intro, free);
+      show(place, free || way !== null || traffic && lab.name === NAME);
+      show(system.parentElement, free || way !== null);
     },
   };
 }

@@ -6,7 +6,7 @@ import { chartIn } from './chart.js';
 import { controlsIn } from './controls.js';
 import { demoIn } from './demo.js';
 import { attr, byId, options, show, text } from './dom.js';
-import { followLab } from './live.js';
+import { followLab, History } from './live.js';
 import { act, clicked, onCall } from './log.js';
 import { mapIn } from './map.js';
 import { on, store } from './store.js';
@@ -26,11 +26,11 @@ function markOf({ method, path, body }) {
 
 /** Makes the view; returns how it is told which lab the address names. */
 export function labView() {
-  let wanted = null, shown = null, feed = null, chosen = null, sample = null, video = null, hadDisplay = false;
+  let wanted = null, shown = null, feed = null, chosen = null, sample = null, video = null, hadDisplay = false, followed = null;
   const choose = (node) => {
     chosen = node === chosen ? null : node;
     map.choose(chosen);
-    if (sample) paint(sample, feed.history);
+    if (sample) paint(sample, followed.history);
   };
   const open = (name) => { location.hash = `#lab/${name}`; };
   const map = mapIn(byId('map'), choose);
@@ -80,15 +80,19 @@ export function labView() {
     showVideo(null);
   }
 
+  /** Follows a lab; one that was followed before the server could not be reached goes on where it was. */
   function watch(lab) {
+    const again = followed?.created === lab.created && shown === lab.name;
     leave();
     shown = lab.name;
-    chosen = null;
-    map.choose(null);
-    map.clear(`waiting for the first sample of ${lab.name}`);
-    feed = followLab(lab.name, {
+    if (!again) {
+      followed = { created: lab.created, history: new History() };
+      chosen = null;
+      map.choose(null);
+      map.clear(`waiting for the first sample of ${lab.name}`);
+    }
+    feed = followLab(lab.name, followed.history, {
       sample: paint,
-      ended: () => {},
       state(name, error) {
         if (name === 'refused') {
           leave();
@@ -119,13 +123,14 @@ export function labView() {
       map.clear(lab ? `${lab.name} is ${lab.state}${lab.message ? `: ${lab.message}` : ''}` : NOTHING);
       demo.update(lab, null);
     } else if (shown !== lab.name || feed === null) watch(lab);
-    else if (sample) paint(sample, feed.history);
+    else if (sample) paint(sample, followed.history);
   }
 
   on('labs', settle);
+  on('gone', leave);
   onCall((call) => {
     const mark = shown && call.path.startsWith(`/labs/${shown}/`) ? markOf(call) : null;
-    if (mark) feed?.history.mark(mark);
+    if (mark) followed.history.mark(mark);
   });
   byId('lab-select').addEventListener('change', ({ target }) => open(target.value));
   byId('destroy').addEventListener('click', clicked(() => act(calls.destroy(byId('lab-select').value))));

@@ -100,12 +100,10 @@ function whole(sample) {
 }
 
 /** Follows a lab. `sample` is called at most once for each frame that the browser shows, with the newest. */
-export function followLab(lab, { sample, ended, state }) {
-  const history = new History();
+export function followLab(lab, history, { sample, state }) {
   let newest = null;
   const stream = api.follow(`/labs/${encodeURIComponent(lab)}/live`, {
     event(kind, data) {
-      if (kind === 'lab') ended(data);
       if (kind !== 'sample') return;
       history.take(whole(data));
       if (newest === null) requestAnimationFrame(() => { const shown = newest; newest = null; sample(shown, history); });
@@ -113,5 +111,5 @@ export function followLab(lab, { sample, ended, state }) {
     },
     state,
   });
-  return { close: () => stream.close(), history };
+  return { close: stream.close, history };
 }

@@ -43,8 +43,10 @@ api.follow('/events', {
       status('good', 'connected');
       show(byId('tab-docs'), !secured()); // a link cannot show a token
       await refresh().catch((reason) => say(reason.message));
-    } else if (name === 'gone') status('bad', before === null ? 'no server' : 'server gone');
-    else say(error.message);
+    } else if (name === 'gone') {
+      status('bad', before === null ? 'no server' : 'server gone');
+      take('gone');
+    } else say(error.message);
     before = name;
   },
 });

@@ -46,7 +46,7 @@ function fullHost(name, cpus) {
   const cpuText = label(right, top + 80, 'small num', 'end');
   const pool = bar(left + 34, top + 90, width - 90, 8, ['owned', 'posted']);
   const poolText = label(right, top + 98, 'small num', 'end');
-  const hogs = label(left, top + 117, 'small', 'start');
+  const hogs = label(left, top + 117, 'small hogs', 'start');
   const drops = label(right, top + 117, 'small bad num', 'end');
   const node = s('g', {},
     box(-width / 2, top, width, height, 'shape', 8), label(left, top + 21, 'name', 'start', short(name, 15)), state, rows,
@@ -71,7 +71,6 @@ function fullHost(name, cpus) {
       pool.set(total ? [used / total, (host.containers.receiving ?? 0) / total] : [0, 0]);
       text(poolText, total ? String(used) : '–');
       text(hogs, host.hogs ? `${host.hogs} hog${host.hogs === 1 ? '' : 's'}` : '');
-      attr(hogs, 'class', 'small hogs');
       text(drops, dropped(host.drops_per_s));
     },
   };

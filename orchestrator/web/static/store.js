@@ -40,13 +40,13 @@ function once(work) {
   };
 }
 
-export const refreshLabs = once(async () => {
+const refreshLabs = once(async () => {
   const { labs } = await api.get('/labs');
   store.labs = new Map(labs.map((lab) => [lab.name, { ...lab, cpus: store.cpus }]));
   tell('labs');
 });
 
-export const refreshRuns = once(async () => {
+const refreshRuns = once(async () => {
   const { runs } = await api.get('/runs?limit=50');
   store.runs = new Map(runs.map((run) => [run.id, run]));
   tell('runs');

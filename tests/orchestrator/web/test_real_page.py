@@ -172,6 +172,11 @@ def test_a_cut_is_seen_and_healed_by_the_python_that_is_shown(
     page.locator("#chart-loss summary").click()
     most = page.locator("#chart-loss tbody td").last
     wait_until(lambda: number(most) > 0, "loss at the sink")
+    page.locator("#chart-loss summary").click()
+    page.screenshot(path=artefacts / "healed.png")
+    page.emulate_media(color_scheme="dark")
+    page.screenshot(path=artefacts / "healed-dark.png")
+    page.emulate_media(color_scheme="light")
 
 
 def test_every_thing_on_the_page_is_reached_and_worked_with_the_keyboard(seen: Watched) -> None:
