@@ -174,8 +174,9 @@ class Journal(Generic[R]):
         self._report(self._told)
 
     def happened(self, what: str) -> None:
-        """Tells of an event of the trial under way."""
-        self._report({**self._told, "happened": what})
+        """Tells of an event of the trial under way, if it has been told that there is one."""
+        if self._told:
+            self._report({**self._told, "happened": what})
 
     def keep(self, trial: R) -> R:
         """Writes a trial down. One that failed is the last line, and is not among `trials`."""
