@@ -85,7 +85,7 @@ def send(engine: Engine, method: str, path: str, body: Any = None) -> Any:
 def series(engine: Engine, query: str) -> list[str]:
     """What Prometheus answers to a query, a line for each series."""
     command = ["promtool", "query", "instant", "http://127.0.0.1:9090", query]
-    return engine.compose("exec", "-T", "prometheus", *command).splitlines()
+    return engine.compose("exec", "-T", "prometheus", *command).strip().splitlines()
 
 
 # Fixtures that take long are made in tests of their own, which have their own limit of time.
