@@ -15,7 +15,11 @@ from tests.orchestrator.processes import REPOSITORY
 
 BASE = "transship-test-base"
 PROMETHEUS = "transship-test-prometheus"
-RECIPE = "1"
+RECIPE = "2"
+SLIM = "force-unsafe-io\n" + "".join(
+    f"path-exclude /usr/share/{name}/*\n" for name in ("doc", "locale", "man")
+)
+"""What dpkg leaves out in Debian's own slim images: waiting for the disk, and what only people read."""
 PIP = "[global]\nno-index = true\nfind-links = /opt/wheels\n"
 
 
@@ -76,6 +80,7 @@ def _make_base(root: Path, codename: str, packages: list[str]) -> None:
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "--require-hashes"]
     _said([*pip, "-r", str(REPOSITORY / "requirements.lock"), "-d", str(root / "opt/wheels")])
     (root / "etc/pip.conf").write_text(PIP)
+    (root / "etc/dpkg/dpkg.cfg.d/slim").write_text(SLIM)
 
 
 def _said(command: list[str]) -> str:
