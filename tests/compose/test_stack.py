@@ -6,6 +6,7 @@ import socket
 import tempfile
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -136,12 +137,13 @@ def test_after_it_is_down_nothing_is_left_but_the_results(built: Engine) -> None
     links = built.inside(lambda: sorted(name for _, name in socket.if_nameindex()))
     assert links == ["docker0", "lo"]
     assert not [group for group in groups_below(built.group) if "two-fddi" in group.parts]
-    namespaces = {os.readlink(f"/proc/{pid}/ns/net") for pid in descendants(built.pid)}
-    assert namespaces == {os.readlink(f"/proc/{built.pid}/ns/net")}
+    own = os.readlink(f"/proc/{built.pid}/ns/net")
+    wait_until(lambda: set(networks(built.pid)) == {own}, "the last process in another network to be gone")
 
 
-def descendants(pid: int) -> Iterator[int]:
-    """A process and all below it."""
-    yield pid
+def networks(pid: int) -> Iterator[str]:
+    """The network namespaces of a process and all below it."""
+    with suppress(OSError):  # it has ended meanwhile
+        yield os.readlink(f"/proc/{pid}/ns/net")
     for child in children(pid):
-        yield from descendants(child)
+        yield from networks(child)
