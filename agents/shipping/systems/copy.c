@@ -10,6 +10,16 @@
 
 static struct io_buffers buffers;
 
+/* Who copies frees what it has read before it allocates what it writes. When all that others may have waits for it, it
+ * can write only in memory that it has: the library keeps one container of a process that has allocated, whatever is scarce.
+ * So it has one operation in hand at a time. */
+static void keep_one(struct io_channel *c, int size)
+{
+    struct io_message one;
+    if (io_container_alloc(c, size, &one) == 0)
+        io_container_free(c, &one, 1);
+}
+
 static int copy_open(const struct io_config *config, struct io_channel **out)
 {
     int err = io_buffers_open(&buffers, config->size, config->channel ? IO_OPERATION_BUFFERS : IO_DATAGRAM_BUFFERS);
@@ -18,6 +28,8 @@ static int copy_open(const struct io_config *config, struct io_channel **out)
     err = io_container_open(config, out);
     if (err < 0)
         io_buffers_close(&buffers);
+    else if (config->channel)
+        keep_one(*out, (int)config->size);
     return err;
 }
 
@@ -30,6 +42,8 @@ static void copy_close(struct io_channel *c)
 static int copy_read(struct io_channel *c, struct io_message *m, int max)
 {
     int n = 0;
+    if (c->local && max > 1)
+        max = 1;
     while (n < max) {
         struct io_message in;
         void *addrs[IO_PARTS];

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -145,6 +147,27 @@ def test_relays_pass_on_what_comes(start: Start, system: str, relays: int) -> No
         passed = result(relay)
         assert passed["bytes"] == 100 * 128 * KIB
         assert (passed["received"] - passed["sent"], passed["dropped"]) == (0, 0)
+
+
+def test_copying_relays_go_on_when_what_waits_for_them_is_all_that_may_be_had(
+    start: Start, served: Host
+) -> None:
+    free = served[1].counters()["containers_free"]
+    hops = [next(names) for _ in range(4)]
+    common = {"verify": True, "total_bytes": 400 * 128 * KIB}
+    consumer = start("consumer", "copy", channel=hops[-1], **common)
+    last, *_ = [
+        start("relay", "copy", channel=channel, out_channel=out)
+        for channel, out in reversed(list(itertools.pairwise(hops)))
+    ]
+    stop(last.process.pid)
+    producer = start("producer", "copy", channel=hops[0], **common)
+    wait_until(
+        lambda: served[1].counters()["containers_free"] < free / 8, "nothing to be left that may be allocated"
+    )
+    os.kill(last.process.pid, signal.SIGCONT)
+    assert result(producer)["operations"] == 400
+    assert (result(consumer)["operations"], result(last)["dropped"]) == (400, 0)
 
 
 @pytest.mark.parametrize(("writer", "reader"), PAIRS)
