@@ -28,6 +28,9 @@ DEATH_S = 10.0
 """Seconds between an agent's broken connections and the news of its death."""
 LOOK_S = 0.3
 """Seconds that an agent has to say how its processes are, before it is told without it."""
+LATE_S = 10.0
+"""Seconds after which what it said too late is no news any more."""
+_NEVER = (float("-inf"), None)
 
 State = Literal["none", "starting", "running", "failed", "stopped"]
 
@@ -57,7 +60,7 @@ class HostLink:
         self._cpu: CpuTimes | None = None
         self._looking: asyncio.Task[Any] | None = None
         self._look_ends = 0.0
-        self._late: Any = None
+        self._late: tuple[float, Any] = _NEVER
 
     @property
     def setup(self) -> HostSetup:
@@ -120,16 +123,17 @@ class HostLink:
             self._looking = asyncio.create_task(self._look())
         looking = self._looking
         await asyncio.wait([looking], timeout=max(self._look_ends - clock(), 0.0))
-        late, self._late = self._late, None
-        return looking.result() if looking.done() else late
+        (at, late), self._late = self._late, _NEVER
+        return looking.result() if looking.done() else late if clock() - at < LATE_S else None
 
     async def _look(self) -> Any:
         try:
             answer = json.loads(await self.ask("GET", "/look"))
         except AgentError:
             return None  # it has died, which its state says
-        if asyncio.get_running_loop().time() > self._look_ends:
-            self._late = answer
+        now = asyncio.get_running_loop().time()
+        if now > self._look_ends and self._looking is asyncio.current_task():
+            self._late = (now, answer)
         return answer
 
     def cpu_usec(self) -> dict[str, int]:
@@ -167,6 +171,7 @@ class HostLink:
 
     async def _start(self) -> None:
         self.state, self._told = "starting", False
+        self._looking, self._late = None, _NEVER  # nothing that the one before said is about this one
         started: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
 
         def hear(line: bytes) -> None:

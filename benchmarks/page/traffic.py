@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from orchestrator.client import Client
+from orchestrator.client import Client, ClientError
 
 RATES_MBPS = (1.0, 3.0)
 EVERY_S = 0.5
@@ -23,13 +23,18 @@ def moving(client: Client, lab: str) -> Iterator[None]:
         lab, hosts[0], "source", "linux-batch", to=last, rate_mbps=RATES_MBPS[0], size=SIZE
     )
     over = threading.Event()
+    failed: list[ClientError] = []
 
     def change() -> None:
         turn = 0
         while not over.wait(EVERY_S):
             turn += 1
             rate = RATES_MBPS[turn % len(RATES_MBPS)]
-            client.change_workload(lab, hosts[0], source.id, rate_mbps=rate)
+            try:
+                client.change_workload(lab, hosts[0], source.id, rate_mbps=rate)
+            except ClientError as error:
+                failed.append(error)
+                return
 
     changing = threading.Thread(target=change, name="change the rate")
     changing.start()
@@ -38,3 +43,5 @@ def moving(client: Client, lab: str) -> Iterator[None]:
     finally:
         over.set()
         changing.join()
+    if failed:  # the page had less to draw than it should
+        raise failed[0]

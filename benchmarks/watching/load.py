@@ -14,7 +14,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 CONNECTIONS = 8
@@ -34,7 +35,7 @@ class Watcher:
 
     def ask(self, first: int) -> None:
         """Every `CONNECTIONS`th request from that one on, when it is due and the one before is answered."""
-        with self._connected() as sock, sock.makefile("rb") as answers:
+        with self._counting(), self._connected() as sock, sock.makefile("rb") as answers:
             number = first
             while not self.over:
                 due = self._began + number / self._per_second
@@ -53,6 +54,15 @@ class Watcher:
             self.failed += b" 200 " not in lines.readline()
             for line in lines:
                 self.count += line.startswith(b"data:")
+            self.failed += not self.over
+
+    @contextmanager
+    def _counting(self) -> Iterator[None]:
+        """A connection that dies takes its part of the load with it, which must show."""
+        try:
+            yield
+        except OSError:
+            self.failed += 1
 
     def _connected(self) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

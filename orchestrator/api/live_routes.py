@@ -1,6 +1,7 @@
 """The live feed, as server-sent events."""
 
 import asyncio
+from contextlib import suppress
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
@@ -48,7 +49,8 @@ async def follow_lab(request: web.Request) -> web.StreamResponse:
                 new = await sampler.after(seen, event_routes.HEARTBEAT_S)
         except Ended as end:
             if end.state is not None:
-                await _write(response, frame("lab", {"lab": name, "state": end.state}))
+                with suppress(TimeoutError, ConnectionResetError):  # who has left hears nothing
+                    await _write(response, frame("lab", {"lab": name, "state": end.state}))
         except (TimeoutError, Problem):
             # A stream that is cut has no end as it should have one, and is asked for again.
             if request.transport is not None:

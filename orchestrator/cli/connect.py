@@ -76,9 +76,18 @@ def results_directory(given: str | None, state: str | None) -> Path:
     if server is None:
         return state_directory(None)
     kept = _kept(server, named, how)
-    if not kept.is_dir():
+    if not _holds(server, kept):  # another machine's may have the same path
         raise Failure(f"the orchestrator at {server.address} keeps its results in {kept}, which is not here")
     return kept
+
+
+def _holds(server: Server, state: Path) -> bool:
+    """Whether the directory of that path here is the one that the orchestrator has locked."""
+    try:
+        holder = (state / "orchestrator.lock").read_text(errors="replace")
+    except OSError:
+        return False
+    return holder.startswith(f"pid {(server.health() or {}).get('pid')},")
 
 
 def _named(given: str | None, state: str | None) -> tuple[str | None, str]:

@@ -64,14 +64,25 @@ async def test_a_slow_agent_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) 
         assert await asyncio.wait_for(link.look(), PATIENCE_S) is None
     assert link.asked == 1
     link.may_answer.set()
-    await eventually(lambda: link._late == 1, "the late answer to come")
+    await eventually(lambda: link._late[1] == 1, "the late answer to come")
     link.may_answer.clear()
     monkeypatch.setattr(machine_hosts, "LOOK_S", 0.05)
     assert await link.look() == 1  # what it said late, while it does not say something newer in time
     link.may_answer.set()
-    await eventually(lambda: link._late == 2, "the next late answer to come")
+    await eventually(lambda: link._late[1] == 2, "the next late answer to come")
     monkeypatch.setattr(machine_hosts, "LOOK_S", PATIENCE_S)
     assert await link.look() == 3  # which it does now
+
+
+async def test_what_was_said_long_ago_is_not_how_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_hosts, "LOOK_S", 0.05)
+    monkeypatch.setattr(machine_hosts, "LATE_S", 0.0)
+    link = SlowLink()
+    assert await link.look() is None
+    link.may_answer.set()
+    await eventually(lambda: link._late[1] == 1, "the late answer to come")
+    link.may_answer.clear()
+    assert await link.look() is None
 
 
 async def test_an_agent_that_dies_meanwhile_says_nothing() -> None:

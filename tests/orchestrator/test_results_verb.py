@@ -80,6 +80,12 @@ def test_results_are_those_of_the_orchestrator_that_the_other_verbs_use(tmp_path
             words = f"transship: {how}: the orchestrator at {address} keeps its results in {kept};"
             assert (answer.returncode, answer.stderr.startswith(words)) == (2, True), answer.stderr
         assert not other.exists()
+        lock = kept / "orchestrator.lock"
+        ours = lock.read_text()
+        lock.write_text("pid 1, at http://127.0.0.1:1\n")  # as where that path is another machine's
+        answer = cli(tmp_path, "results", *given, environment=runs)
+        assert (answer.returncode, "which is not here" in answer.stderr) == (1, True), answer.stderr
+        lock.write_text(ours)
         assert cli(tmp_path, "run", "fddi", *given, environment=chosen).returncode == 0
         server.send_signal(signal.SIGTERM)
         assert until_ended(server) == 0

@@ -55,7 +55,11 @@ def _network(network: NetworkRecord, found: dict[int, Passed]) -> Json:
             link = links.setdefault(port.host, {"to_bytes": 0, "from_bytes": 0})
             link["to_bytes"] += device.tx_bytes
             link["from_bytes"] += device.rx_bytes
-    for _, lost in gate.counters(network):
+    try:
+        lost_by_port = list(gate.counters(network))
+    except OSError:  # the network is being taken down while we look
+        lost_by_port = []
+    for _, lost in lost_by_port:
         drops["impairment"] += lost["impairment_drops"]
         drops["cut"] += lost["cut_in_drops"] + lost["cut_out_drops"]
     return {"bytes": carried, "backlog_bytes": backlog, "drops": drops, "links": links}

@@ -192,6 +192,8 @@ fail:
     return err;
 }
 
+enum { CS_WAKE_KEEPERS_NS = 1000000 };
+
 /* What came back to a process along its path, it passes on when it next writes. One that sleeps because nothing comes, as
  * nobody finds memory to send it in, would never do so: it is woken for nothing, which it takes as that (wait.c). */
 static void wake_keepers(struct cs_manager *m)
@@ -225,7 +227,10 @@ static int allocate(struct cs_manager *m, uint32_t process, const struct cs_requ
     reply->allocated.count = n;
     if (n > 0)
         return 0;
-    wake_keepers(m);
+    if (cs_now_ns() >= m->wake_after_ns) { /* whoever asks in a loop costs the others no more than that */
+        m->wake_after_ns = cs_now_ns() + CS_WAKE_KEEPERS_NS;
+        wake_keepers(m);
+    }
     return -ENOBUFS;
 }
 

@@ -110,6 +110,7 @@ struct cs_manager {
     uint32_t processes;        /* attached now */
     int listener, doorbell; /* the disk's, and nobody else's */
     uint64_t accept_after_ns; /* nobody can be let in before that */
+    uint64_t wake_after_ns;   /* nor keepers be woken again for what others lack */
     uint32_t queue;
     bool segmentation, no_recycling;
     uint32_t protection, zeroing;

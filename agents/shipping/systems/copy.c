@@ -1,6 +1,6 @@
-/* `copy`: conventional semantics on our stack. Same rings, same manager, same batches as `shipping`, but every
- * datagram is copied into a private buffer on reading and out of one on writing. What it loses against
- * `shipping` is what copying costs; what it gains on `linux-batch` is what leaving the kernel's path gives. */
+/* `copy`: conventional semantics on our stack. Same rings, same manager, same batches of datagrams as `shipping`, but each
+ * is copied into a private buffer on reading and out of one on writing. What it loses against `shipping` is what copying
+ * costs; what it gains on `linux-batch` is what leaving the kernel's path gives. On local channels operations come singly. */
 #include <errno.h>
 #include <string.h>
 
