@@ -38,6 +38,10 @@ function askForToken(wrong) {
     form.onsubmit = (event) => {
       event.preventDefault();
       const given = field.value.trim();
+      if (!/^[\x21-\x7e]+$/.test(given)) { // no header can have it
+        document.getElementById('token-wrong').hidden = false;
+        return;
+      }
       field.value = '';
       dialog.close();
       resolve(given);
@@ -131,6 +135,7 @@ function follow(path, { event, state = () => {} }) {
       }
     } finally {
       clearTimeout(quiet);
+      current.abort();
     }
   }
 

@@ -13,19 +13,20 @@ const MANY = 8; // workloads that have a row each; of more, those of the chosen 
 const DATAGRAMS = ['source', 'forwarder', 'sink']; // what is on local channels has its neighbours' system
 const HEADERS = 28; // bytes of IP and UDP
 
-/** A slider and a field for one number; `send` gets what was chosen once it rests. */
-function slider(name, { min, max, step, unit, most = max }, send) {
+/** A slider and a field for one number; `send` gets what was chosen once it rests, and `where()` as it was then. */
+function slider(name, { min, max, step, unit, most = max }, send, where = () => null) {
   const range = h('input', { type: 'range', min, max, step, 'aria-label': `${name}, ${unit}` });
   const field = h('input', { type: 'number', min, max: most, step: 'any', class: 'num', inputmode: 'decimal', 'aria-label': `${name}, ${unit}, as a number` });
   const node = h('div', { class: 'slider' }, h('span', { class: 'slider-name' }, name), range, field, h('span', { class: 'unit' }, unit));
   let timer = 0, meant = null;
   const settle = (value) => {
     meant = value;
+    const place = where();
     clearTimeout(timer);
     timer = setTimeout(clicked(async () => {
       const sent = meant;
       try {
-        await send(sent);
+        await send(sent, place);
       } finally {
         if (meant === sent) meant = null;
       }
@@ -127,7 +128,8 @@ export function controlsIn(place, choose) {
   const hostSelect = h('select', { 'aria-label': 'Host' });
   const hostState = h('button', { type: 'button', class: 'small' });
   let hostShown = null, networkShown = null, lab = null, known = '', looking = false, locked = false;
-  const hogs = slider('hogs', { min: 0, max: 8, step: 1, unit: '', most: 64 }, (count) => act(calls.hogs(lab.name, hostShown, count)));
+  const hogs = slider('hogs', { min: 0, max: 8, step: 1, unit: '', most: 64 },
+    (count, [name, host]) => act(calls.hogs(name, host, count)), () => [lab.name, hostShown]);
   const hogsUsed = h('p', { class: 'muted num', id: 'hogs-used' });
   const networkSelect = h('select', { 'aria-label': 'Network' });
   const wires = h('div', { class: 'wires' });
@@ -144,7 +146,7 @@ export function controlsIn(place, choose) {
 
   /** What sources send stands in no sample: asked for when workloads have changed, or were told to. */
   async function look(sample) {
-    if (looking) return;
+    if (looking) { known = ''; return; } // asked again with the next sample
     looking = true;
     try {
       const sources = [...rows.values()].filter(({ workload }) => workload === 'source');
@@ -206,6 +208,7 @@ export function controlsIn(place, choose) {
         attr(button, 'data-verb', verb);
         attr(button, 'aria-label', `${verb === 'cut' ? 'Cut' : 'Heal'} ${name}`);
         button.classList.toggle('danger', verb === 'heal');
+        attr(button, 'disabled', locked);
         text(rateField, one.rate_mbps ? `${number(one.rate_mbps)} Mb/s` : 'no limit');
       },
     };

@@ -55,7 +55,8 @@ export function labView() {
     const display = Object.values(now.hosts).some(({ workloads }) => workloads.some((one) => one.workload === 'display' && one.state === 'running'));
     if (display && !hadDisplay) byId('video').open = true;
     hadDisplay = display;
-    showVideo(byId('video').open ? lab.name : null);
+    const panel = byId('video');
+    showVideo(panel.open && !panel.hidden ? lab.name : null);
   }
 
   /** The panel for pictures is a module of its own, loaded when it is opened, or a lab has a display. */
@@ -102,10 +103,10 @@ export function labView() {
     });
   }
 
-  /** Shows the lab that the address names, else the newest. */
+  /** Shows the lab that the address names, else the one that is shown, else the newest. */
   function settle() {
     const labs = [...store.labs.values()];
-    const lab = store.labs.get(wanted) ?? labs.at(-1) ?? null;
+    const lab = store.labs.get(wanted) ?? store.labs.get(shown) ?? labs.at(-1) ?? null;
     const entries = labs.map(({ name, topology }) => [name, `${name} (${topology.name})`]);
     options(byId('lab-select'), entries.length ? entries : [['', 'none']], lab?.name ?? '');
     attr(byId('lab-select'), 'disabled', !labs.length);

@@ -101,15 +101,15 @@ function whole(sample) {
 
 /** Follows a lab. `sample` is called at most once for each frame that the browser shows, with the newest. */
 export function followLab(lab, history, { sample, state }) {
-  let newest = null;
+  let newest = null, closed = false;
   const stream = api.follow(`/labs/${encodeURIComponent(lab)}/live`, {
     event(kind, data) {
       if (kind !== 'sample') return;
       history.take(whole(data));
-      if (newest === null) requestAnimationFrame(() => { const shown = newest; newest = null; sample(shown, history); });
+      if (newest === null) requestAnimationFrame(() => { const shown = newest; newest = null; if (!closed) sample(shown, history); });
       newest = data;
     },
     state,
   });
-  return { close: stream.close, history };
+  return { close() { closed = true; stream.close(); }, history };
 }

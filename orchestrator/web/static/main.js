@@ -34,6 +34,18 @@ on('catalogue', machine);
 on('machine', () => api.get('/health').then((health) => { store.machine = health.machine; machine(); }).catch(() => {}));
 
 let before = null;
+
+/** Reads everything, again and again until that succeeds or the server has gone. */
+async function anew() {
+  try {
+    await refresh();
+    show(byId('message'), false);
+  } catch (error) {
+    say(error.message);
+    if (before === 'here') setTimeout(anew, 2000);
+  }
+}
+
 api.follow('/events', {
   event: take,
   async state(name, error) {
@@ -42,7 +54,9 @@ api.follow('/events', {
       // Labs end with a server: what is shown is read anew, and events of another process are a gap anyway.
       status('good', 'connected');
       show(byId('tab-docs'), !secured()); // a link cannot show a token
-      await refresh().catch((reason) => say(reason.message));
+      before = name;
+      await anew();
+      return;
     } else if (name === 'gone') {
       status('bad', before === null ? 'no server' : 'server gone');
       take('gone');
